@@ -1,0 +1,231 @@
+"""Training speed beside the peers: target tokens a second, all contenders in one run, taking turns.
+
+    python benchmarks/train.py [--out benchmarks/results/FILE.md] [--rounds 5]
+
+Every contender has the same sizes, batch, vocabulary, dropout of 0.1, label smoothing of 0.1, fused Adam and gradient
+clipping, and takes whole training steps. nn.Transformer drops out attention weights and feed-forward activations
+too, as its one knob does; the rows without dropout show what that is worth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import sublayer
+from sublayer.config.schema import Optimizer
+from sublayer.data.batch import Batch
+from sublayer.objectives.seq2seq import Seq2Seq
+from sublayer.training.optimizers import make_optimizer
+from sublayer.training.precision import has_bfloat16
+
+VOCABULARY = 8000
+SMOOTHING = 0.1
+
+
+@dataclass(frozen=True)
+class Size:
+    """A model and its batch."""
+
+    name: str
+    d_model: int
+    n_layers: int
+    n_heads: int
+    d_ff: int
+    rows: int
+    tokens: int
+
+
+SIZES = {
+    "base": Size("base", 512, 6, 8, 2048, rows=64, tokens=16),
+    "tiny": Size("tiny", 128, 3, 4, 512, rows=256, tokens=16),
+}
+
+
+class TorchTransformer(nn.Module):
+    """`torch.nn.Transformer` with embeddings, sinusoids and a shared head, as its tutorial has them."""
+
+    def __init__(self, size: Size, dropout: float) -> None:
+        super().__init__()
+        self.body = nn.Transformer(
+            size.d_model, size.n_heads, size.n_layers, size.n_layers, size.d_ff, dropout, batch_first=True
+        )
+        self.embed = nn.Embedding(VOCABULARY, size.d_model)
+        self.head = nn.Linear(size.d_model, VOCABULARY, bias=False)
+        self.head.weight = self.embed.weight
+        self.dropout = nn.Dropout(dropout)
+        self.register_buffer("positions", torch.randn(512, size.d_model))
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        """Ids to logits."""
+        scale = self.head.in_features**0.5
+        x, y = (self.dropout(self.embed(t) * scale + self.positions[: t.shape[1]]) for t in (source, target))
+        mask = nn.Transformer.generate_square_subsequent_mask(target.shape[1])
+        return self.head(self.body(x, y, tgt_mask=mask, tgt_is_causal=True))
+
+
+class Marian(nn.Module):
+    """Hugging Face's MarianMT."""
+
+    def __init__(self, size: Size, dropout: float) -> None:
+        super().__init__()
+        from transformers import MarianConfig, MarianMTModel
+
+        self.model = MarianMTModel(
+            MarianConfig(
+                vocab_size=VOCABULARY,
+                d_model=size.d_model,
+                encoder_layers=size.n_layers,
+                decoder_layers=size.n_layers,
+                encoder_attention_heads=size.n_heads,
+                decoder_attention_heads=size.n_heads,
+                encoder_ffn_dim=size.d_ff,
+                decoder_ffn_dim=size.d_ff,
+                dropout=dropout,
+                attention_dropout=0.0,
+                activation_dropout=0.0,
+                pad_token_id=0,
+                decoder_start_token_id=1,
+            )
+        )
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        """Ids to logits."""
+        return self.model(input_ids=source, decoder_input_ids=target, use_cache=False).logits
+
+
+def peer_step(model: nn.Module, batch: Batch, *, bf16: bool) -> Callable[[], None]:
+    """A training step as the peers' users write it."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, betas=(0.9, 0.98), eps=1e-9, fused=True)
+    model.train()
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
+            logits = model(batch.source, batch.target_in)
+            loss = F.cross_entropy(
+                logits.flatten(0, 1), batch.target_out.flatten(), label_smoothing=SMOOTHING
+            )
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    return step
+
+
+def our_step(size: Size, batch: Batch, dropout: float, *, bf16: bool) -> Callable[[], None]:
+    """A training step as `sublayer train` takes it."""
+    network = sublayer.build(
+        "transformer",
+        vocab_size=VOCABULARY,
+        d_model=size.d_model,
+        n_layers=size.n_layers,
+        n_heads=size.n_heads,
+        d_ff=size.d_ff,
+        dropout=dropout,
+    ).train()
+    optimizer = make_optimizer(network, Optimizer())
+    optimizer.param_groups[0]["lr"] = 1e-4
+    objective = Seq2Seq(SMOOTHING)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = objective(network, batch)
+        (loss.total / loss.tokens).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0, foreach=True)
+        optimizer.step()
+
+    return step
+
+
+def make_batch(size: Size) -> Batch:
+    """Random ids without padding: every contender does the same work."""
+    ids = torch.randint(4, VOCABULARY, (size.rows, 2 * size.tokens + 1))
+    valid = torch.ones(size.rows, size.tokens, dtype=torch.bool)
+    return Batch(ids[:, : size.tokens], None, ids[:, size.tokens :], valid, size.rows * size.tokens)
+
+
+def measure(steps: dict[str, Callable[[], None]], tokens: int, rounds: int) -> dict[str, float]:
+    """Median tokens a second of each contender; they take turns, so that noise meets all alike."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for name, step in steps.items():
+        for _ in range(2):
+            step()
+    for _ in range(rounds):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            for _ in range(3):
+                step()
+            times[name].append((time.perf_counter() - start) / 3)
+    return {name: tokens / statistics.median(taken) for name, taken in times.items()}
+
+
+def compare(size: Size, dropout: float, rounds: int) -> list[str]:
+    """Lines of a Markdown table."""
+    torch.manual_seed(0)
+    batch = make_batch(size)
+    steps: dict[str, Callable[[], None]] = {}
+    for dtype in ("bfloat16", "float32"):
+        bf16 = dtype == "bfloat16"
+        if bf16 and not has_bfloat16(torch.device("cpu")):
+            continue
+        steps[f"sublayer {dtype}"] = our_step(size, batch, dropout, bf16=bf16)
+        steps[f"nn.Transformer {dtype}"] = peer_step(TorchTransformer(size, dropout), batch, bf16=bf16)
+        steps[f"MarianMT {dtype}"] = peer_step(Marian(size, dropout), batch, bf16=bf16)
+    rates = measure(steps, batch.tokens, rounds)
+    best = rates[next(iter(rates))]
+    shape = f"d_model {size.d_model}, {size.n_layers}+{size.n_layers}, batch {size.rows} x {size.tokens}, dropout {dropout}"
+    lines = [
+        f"### {size.name}: {shape}",
+        "",
+        "| contender | target tokens/s | sublayer is faster by |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {name} | {rate:,.0f} | {best / rate:.2f} |" for name, rate in rates.items()]
+    return [*lines, ""]
+
+
+def main() -> None:
+    """Measure, print, and write if asked to."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--sizes", nargs="+", default=list(SIZES))
+    parser.add_argument("--dropout", nargs="+", type=float, default=[0.1, 0.0])
+    given = parser.parse_args()
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    lines = [
+        f"# Training speed, {date.today()}",
+        "",
+        f"torch {torch.__version__}, Python {platform.python_version()}, {torch.get_num_threads()} threads, "
+        f"{torch.backends.cpu.get_cpu_capability()}; medians of {given.rounds} rounds of 3 steps, taking turns.",
+        "",
+    ]
+    print("\n".join(lines))
+    for name in given.sizes:
+        for dropout in given.dropout:
+            table = compare(SIZES[name], dropout, given.rounds)
+            print("\n".join(table), flush=True)
+            lines += table
+    if given.out:
+        given.out.write_text("\n".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""sublayer: LayerNorm(x + Sublayer(x)), trained, decoded, inspected and served.
+
+model = sublayer.load("runs/pronounce")
+model(["transformer"])                      # text in, text out
+network = sublayer.build("transformer", size="base", vocab_size=8000)
+logits = network(source, target_in)         # b k, b q -> b q v
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from sublayer.generation.predict import Predictor
+
+__all__ = ["build", "load", "train"]
+
+
+def load(folder: str | Path, *, beam: int | None = None, device: str = "auto") -> Predictor:
+    """The model of a run folder: call it with texts; `.network` is the `nn.Module`, `.tokenizers` beside it.
+
+    Raises:
+        ValueError: the folder is no run, not finished, or damaged.
+    """
+    from sublayer.training.run import load_predictor
+
+    return load_predictor(Path(folder), beam=beam, device=device)
+
+
+def build(family: str, size: str | None = None, **keys: Any) -> nn.Module:
+    """An untrained network of a family, from its size table and the family's own keys.
+
+    Raises:
+        ValueError: the family, the size or a key is unknown, or a value is out of range.
+    """
+    from sublayer.models.base import build
+
+    return build(family, size, **keys)
+
+
+def train(
+    recipe: str | Path, out: str | Path, changes: Sequence[str] = (), *, resume: bool = False
+) -> Predictor:
+    """Train a recipe into a run folder, with keys changed as on the command line, and load the model.
+
+    Raises:
+        ValueError: the recipe does not fit its data, the folder is in use, or the loss is no longer a number.
+    """
+    from sublayer.config.files import load_recipe
+    from sublayer.training.start import train
+
+    train(load_recipe(Path(recipe), changes), Path(out), resume=resume)
+    return load(out)

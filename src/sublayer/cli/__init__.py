@@ -1,0 +1,1 @@
+"""The command `sublayer`: one file a verb."""

@@ -1,0 +1,33 @@
+"""`sublayer inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def inspect(
+    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    text: Annotated[str, typer.Argument(help="What the model is to read.")],
+    out: Annotated[Path, typer.Option(help="Picture (.png, .svg) or page (.html).")],
+    target: Annotated[
+        str | None, typer.Option(help="What it is to write; its own output by default.")
+    ] = None,
+) -> None:
+    """Look inside a model: where it looks while it writes, in every layer and head.
+
+    \b
+    sublayer inspect runs/pronounce transformer --out attention.png
+    sublayer inspect runs/de "A dog runs." --target "Ein Hund rennt." --out attention.html
+    """
+    from sublayer.lens.attention import cross_attention
+    from sublayer.lens.report import check_kind, draw
+    from sublayer.training.run import load_predictor
+
+    check_kind(out)
+    predictor = load_predictor(run, device="cpu")
+    output = predictor([text])[0] if target is None else target
+    draw(cross_attention(predictor.network, predictor.tokenizers, text, output), out)
+    print(f"{text} -> {output}\n{out}")

@@ -1,0 +1,79 @@
+"""The command `sublayer`: its verbs, and what becomes of an error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from sublayer.cli.evaluate import evaluate
+from sublayer.cli.inspect import inspect
+from sublayer.cli.predict import predict
+from sublayer.cli.train import train
+
+VERBS: tuple[Callable[..., None], ...] = (train, evaluate, predict, inspect)
+"""In the order of `sublayer --help`. What is heavy they import when called, so that help is quick."""
+
+# Plain text, not boxes: what a help text shows can be copied as it is.
+app = typer.Typer(
+    rich_markup_mode=None, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+for verb in VERBS:
+    app.command()(verb)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"sublayer {version('sublayer')}")
+        raise typer.Exit
+
+
+ShowVersion = Annotated[
+    bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+]
+
+
+@app.callback()
+def sublayer(version: ShowVersion = False) -> None:
+    """Train, evaluate, use and look inside Transformers.
+
+    \b
+    sublayer train recipes/pronounce.toml --out runs/pronounce  learn from data
+    sublayer evaluate runs/pronounce                            measure
+    echo hello | sublayer predict runs/pronounce                text in, text out
+    sublayer inspect runs/pronounce hello --out attention.png   look inside
+    sublayer estimate recipes/pronounce.toml                    cost, beforehand
+
+    Each verb has its own --help. With SUBLAYER_DEBUG=1 in the environment an
+    error shows its traceback.
+    """
+
+
+def main() -> int:
+    """Run the command and return its exit status.
+
+    An error that the user can mend is told in a sentence on stderr, with status 2; Ctrl-C is 130.
+    """
+    try:
+        app(prog_name="sublayer")
+    except (ValueError, OSError, MemoryError) as error:
+        if os.environ.get("SUBLAYER_DEBUG") == "1":
+            raise
+        print(f"sublayer: {_sentence(error)}", file=sys.stderr)
+        return 2
+    except SystemExit as end:
+        if end.code == 130:
+            print("sublayer: interrupted", file=sys.stderr)
+        return end.code if isinstance(end.code, int) else 0
+    raise AssertionError("a typer application ends by SystemExit")
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)

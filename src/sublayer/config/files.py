@@ -1,0 +1,203 @@
+"""Reading and writing: recipes in TOML, records in JSON, and files that are whole or not there."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import ValidationError
+
+from sublayer.config.errors import explain
+from sublayer.config.registry import nearest
+from sublayer.config.schema import Recipe
+
+# ---- recipes ---------------------------------------------------------------------------------------------
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in a TOML file, with `overrides` such as `training.minutes=5` laid over it.
+
+    The value of an override is read as TOML, and taken as it stands if it is none: `model.size=base`. Paths
+    inside a recipe are relative to the current folder, wherever the recipe lies.
+
+    Raises FileNotFoundError for a missing file, ValueError for anything wrong in it or in the overrides.
+    """
+    table = _read_toml(path)
+    written = {_lay_over(table, override): override for override in overrides}
+
+    def place(key: str) -> str:
+        for dotted, override in written.items():
+            if f"{dotted}.".startswith(f"{key}.") or key.startswith(f"{dotted}."):
+                return f"{path} with {override}"
+        return str(path)
+
+    try:
+        # As JSON: in pydantic's strict mode, where "5" is no number, a Python list is no tuple either.
+        return Recipe.model_validate_json(json.dumps(table, default=str), strict=True)
+    except ValidationError as error:
+        raise explain(error, Recipe, place) from None
+    except (RecursionError, ValueError) as error:
+        raise ValueError(f"{path}: {_too_much(error)}") from None
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Write every key of `recipe`, defaults too, so that `load_recipe(path) == recipe`.
+
+    Raises OSError as `atomic_write` does.
+    """
+    atomic_write(path, tomli_w.dumps(recipe.model_dump(exclude_none=True)))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        known = [str(file) for file in path.parent.glob("*.toml")]
+        hint = f"; {nearest(str(path), known)}" if known else ""
+        raise FileNotFoundError(f"{path}: no such recipe{hint}") from None
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ValueError(f"{path}: line {line} is not UTF-8; save the file in that encoding") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: not valid TOML: {error}") from None
+    except (RecursionError, ValueError) as error:
+        raise ValueError(f"{path}: {_too_much(error)}") from None
+
+
+def _too_much(error: Exception) -> str:
+    # the two things that may stand in TOML and are more than Python will read or write
+    deep = isinstance(error, RecursionError)
+    return "is nested too deeply" if deep else "has a number of thousands of digits"
+
+
+def _lay_over(table: dict[str, Any], override: str) -> str:
+    """Set one `key=value` in `table`; the dotted key."""
+    dotted, equals, text = override.partition("=")
+    *sections, name = [part.strip() for part in dotted.split(".")]
+    if not equals or not all([*sections, name]):
+        raise ValueError(f"override {override!r} is not of the form key=value, such as training.minutes=5")
+    if not override.isprintable():
+        raise ValueError(f"override {override!r} has characters that cannot be shown; write it into a recipe")
+    for section in sections:
+        inner = table.get(section)
+        # Where a plain value stands a section is put, for the schema to refuse by its name.
+        table[section] = inner if isinstance(inner, dict) else {}
+        table = table[section]
+    table[name] = _value(text)
+    return ".".join([*sections, name])
+
+
+def _value(text: str) -> Any:
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    return table["value"] if len(table) == 1 else text
+
+
+# ---- records ---------------------------------------------------------------------------------------------
+
+
+def dump_json(value: Any, path: Path) -> None:
+    """Write `value` for people and programs. Raises OSError as `atomic_write` does."""
+    atomic_write(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def load_json(path: Path) -> Any:
+    """What `dump_json` wrote. Raises FileNotFoundError; ValueError that names a file that is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not valid JSON, so it is damaged or half copied: {error}") from None
+
+
+# ---- whole or not there ----------------------------------------------------------------------------------
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system answers when a disk, or one's share of it, is full."""
+
+
+def atomic_write(path: Path, content: bytes | str) -> None:
+    """Write a file that is whole or not there, whenever the power goes; makes the folders it stands in.
+
+    Raises OSError; with a full disk it says so, and how much is free.
+    """
+    beside = path.with_name(f".{path.name}.partial")
+    with _removed_on_failure(beside, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        _sync(path.parent)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A new folder to write into, put at `path` when the block ends well.
+
+    A folder that was there before stays until then, and is replaced.
+
+    Raises OSError; with a full disk it says so, and how much is free.
+    """
+    beside, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")
+    with _removed_on_failure(beside, path):
+        for left_over in (beside, old):
+            shutil.rmtree(left_over, ignore_errors=True)
+        beside.mkdir(parents=True)
+        yield beside
+        for inner in sorted(beside.rglob("*")):
+            _sync(inner)
+        _sync(beside)
+        if path.exists():
+            path.rename(old)  # a folder can only be renamed over an empty one
+        beside.rename(path)
+        _sync(path.parent)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Have the disk take what was written to a file, or which names are in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _removed_on_failure(beside: Path, path: Path) -> Iterator[None]:
+    """Leave nothing at `beside` when writing fails; say so if that is for want of space."""
+    try:
+        yield
+    except BaseException as error:
+        if beside.is_dir():
+            shutil.rmtree(beside, ignore_errors=True)
+        else:
+            beside.unlink(missing_ok=True)
+        if _is_full(error):
+            told = f"{path}: not written, the disk is full ({_free(path)} free)"
+            raise OSError(errno.ENOSPC, told) from error
+        raise
+
+
+def _is_full(error: BaseException) -> bool:
+    # safetensors has an exception of its own, with the system's words in it
+    number = error.errno if isinstance(error, OSError) else None
+    return number in FULL or any(f"(os error {full})" in str(error) for full in FULL)
+
+
+def _free(path: Path) -> str:
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    return f"{shutil.disk_usage(folder).free / 2**20:.1f} MiB"

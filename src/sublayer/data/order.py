@@ -1,0 +1,91 @@
+"""Which pairs make which batch: an order that follows from the seed alone, in the memory of one pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sublayer.data.store import Store
+
+Indices = NDArray[np.int64]
+
+POOL = 2**17
+ROUNDS = 6
+
+
+@final
+class Order:
+    """Batches of at most `batch_tokens` padded tokens on the longer side, alike in length, in random order.
+
+    Every epoch takes all pairs in a new pseudo-random order, `pool` at a time; only within a pool are pairs sorted
+    by length and cut into batches, and the batches shuffled. A pair longer than `batch_tokens` is a batch alone.
+    """
+
+    def __init__(self, store: Store, batch_tokens: int, seed: int, pool: int = POOL) -> None:
+        self.store = store
+        self.batch_tokens = batch_tokens
+        self.seed = seed
+        self.pool = pool
+
+    def epoch(self, number: int) -> Iterator[Indices]:
+        """The batches of epoch `number`, each as the numbers of its pairs in the store."""
+        pairs = len(self.store)
+        shuffled = permutation(
+            pairs, np.random.SeedSequence([self.seed, number]).generate_state(1, np.uint64)[0]
+        )
+        for pool, begin in enumerate(range(0, pairs, self.pool)):
+            indices = shuffled(np.arange(begin, min(begin + self.pool, pairs)))
+            batches = cut(indices, self.store.lengths(indices) + 1, self.batch_tokens)
+            for batch in np.random.default_rng([self.seed, number, pool]).permutation(len(batches)):
+                yield batches[batch]
+
+
+def cut(indices: Indices, lengths: NDArray[np.int64], batch_tokens: int) -> list[Indices]:
+    """Cut pairs into batches of like lengths (m 2), whose rows times longest side stay within `batch_tokens`."""
+    source, target = lengths.T
+    # Up and down by turns, so that a batch across two target lengths still has like source lengths.
+    zigzag = np.where(target % 2 == 0, source, -source)
+    order = np.lexsort((zigzag, target))
+    batches = []
+    begin = longest = 0
+    for row, length in enumerate(lengths[order].max(axis=1).tolist()):
+        if max(longest, length) * (row + 1 - begin) > batch_tokens and row > begin:
+            batches.append(indices[order[begin:row]])
+            begin, longest = row, 0
+        longest = max(longest, length)
+    return [*batches, indices[order[begin:]]]
+
+
+def permutation(n: int, key: int | np.uint64) -> Callable[[Indices], Indices]:
+    """A pseudo-random bijection of 0..n-1, computed by index: a Feistel network, walked until it lands below n.
+
+    The network permutes a power of four that is at most 4n, so that four steps find the place on average
+    (Black and Rogaway 2002, "Ciphers with Arbitrary Finite Domains").
+    """
+    half = np.uint64(max(1, ((n - 1).bit_length() + 1) // 2))
+    low = np.uint64((1 << int(half)) - 1)
+    keys = np.random.SeedSequence(int(key)).generate_state(ROUNDS, np.uint64)
+
+    def network(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        left, right = values >> half, values & low
+        for round_key in keys:
+            left, right = right, left ^ (_mixed(right ^ round_key) & low)
+        return (left << half) | right
+
+    def place(indices: Indices) -> Indices:
+        values = network(indices.astype(np.uint64))
+        while (outside := values >= n).any():
+            values[outside] = network(values[outside])
+        return values.astype(np.int64)
+
+    return place
+
+
+def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Every bit of the result depends on every bit of `values` (the finalizer of splitmix64)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

@@ -1,0 +1,39 @@
+"""One example: a text and what is to be made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A source text and one or more targets, each of them right."""
+
+    source: str
+    targets: tuple[str, ...]
+
+
+def make_pair(source: object, target: object, where: str) -> Pair:
+    """A pair from values of any type that were found at `where`; the target may be a list of texts.
+
+    Raises:
+        ValueError: a value is not text, cannot be written as UTF-8, or is an empty list.
+    """
+    targets = target if isinstance(target, list) else [target]
+    if not targets:
+        raise ValueError(f"the target of {where} is an empty list: give at least one text")
+    return Pair(
+        _text(source, f"the source of {where}"), tuple(_text(t, f"the target of {where}") for t in targets)
+    )
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{what} is of type {type(value).__name__}: give text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{what} has half of a surrogate pair as character {error.start + 1}: remove it"
+        ) from error
+    return value

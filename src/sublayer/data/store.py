@@ -1,0 +1,173 @@
+"""Tokenized pairs on disk, memory-mapped, so that their number costs no memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import BinaryIO, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sublayer.config.files import atomic_folder, dump_json, load_json
+from sublayer.config.schema import Data
+from sublayer.data.batch import Row
+from sublayer.data.source import Split, read
+from sublayer.text.tokenizer import Tokenizers
+
+CHUNK = 20_000
+"""Pairs that are tokenized and written at a time."""
+
+OFFSET = np.dtype("<i8")
+
+
+@final
+class Store:
+    """Pairs of ids, by number. Its folder holds
+
+    source.ids, target.ids  the ids of all pairs, one pair after another: uint16 if they fit, else uint32
+    offsets                 where each pair begins in the two, and where the last one ends: (pairs + 1) x 2 int64
+    meta.json               numbers of pairs and tokens, the width of an id, and what was left out
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.meta: Mapping[str, int] = load_json(folder / "meta.json")
+        width = np.dtype(f"<u{self.meta['bytes_per_id']}")
+        self._offsets = _mapped(folder / "offsets", OFFSET).reshape(-1, 2)
+        self._source = _mapped(folder / "source.ids", width)
+        self._target = _mapped(folder / "target.ids", width)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Store:
+        """Open what `write` wrote.
+
+        Raises:
+            ValueError: the folder is missing or damaged.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise ValueError(f"there are no tokenized pairs in {folder}: run again to make them")
+        try:
+            store = cls(folder)
+            pairs, *ends = (store.meta[key] for key in ("pairs", "source_tokens", "target_tokens"))
+            whole = len(store) == pairs and ends == [len(store._source), len(store._target)]
+            whole = whole and store._offsets[-1].tolist() == ends
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise _damaged(folder) from error
+        if not whole:
+            raise _damaged(folder)
+        return store
+
+    @classmethod
+    def write(
+        cls,
+        folder: str | Path,
+        pairs: Iterable[tuple[Sequence[int], Sequence[int]]],
+        vocab_size: int = 2**16,
+        notes: Mapping[str, int] | None = None,
+    ) -> Store:
+        """Write `pairs` of ids below `vocab_size`, and open them; what `notes` then holds goes into meta.json.
+
+        Whatever stops it, `folder` is afterwards as it was before, or complete.
+        """
+        with atomic_folder(Path(folder)) as unfinished:
+            meta = _write(unfinished, iter(pairs), 2 if vocab_size <= 2**16 else 4)
+            dump_json({**meta, **(notes or {})}, unfinished / "meta.json")
+        return cls.open(folder)
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def lengths(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Numbers of source and target ids of the pairs `indices`: m -> m 2."""
+        lengths: NDArray[np.int64] = self._offsets[indices + 1] - self._offsets[indices]
+        return lengths
+
+    def rows(self, indices: NDArray[np.int64]) -> list[Row]:
+        """Source and target ids of the pairs `indices`, as views of the files."""
+        ends = self._offsets[indices + 1].tolist()
+        return [
+            (self._source[begin[0] : end[0]], self._target[begin[1] : end[1]])
+            for begin, end in zip(self._offsets[indices].tolist(), ends, strict=True)
+        ]
+
+
+def tokenize(data: Data, split: Split, tokenizers: Tokenizers, folder: str | Path) -> Store:
+    """Encode the pairs of a split, one row for each target, and keep them in `folder`.
+
+    Pairs with an empty side, or longer than `data.max_source` or `data.max_target` ids, are left out; meta.json
+    counts them as skipped_empty and skipped_long.
+
+    Raises:
+        ValueError: no pair is left, or something is wrong in the files.
+    """
+    skipped = Counter(skipped_empty=0, skipped_long=0)
+    vocab_size = max(tokenizers.source.vocab_size, tokenizers.target.vocab_size)
+    return Store.write(folder, _encoded(data, split, tokenizers, skipped), vocab_size, skipped)
+
+
+def _encoded(
+    data: Data, split: Split, tokenizers: Tokenizers, skipped: Counter[str]
+) -> Iterator[tuple[list[int], list[int]]]:
+    texts = ((pair.source, target) for pair in read(data, split) for target in pair.targets)
+    left = 0
+    while chunk := list(islice(texts, CHUNK)):
+        full = [(source, target) for source, target in chunk if source.strip() and target.strip()]
+        skipped["skipped_empty"] += len(chunk) - len(full)
+        sources = tokenizers.source.encode_batch(source for source, _ in full)
+        targets = tokenizers.target.encode_batch(target for _, target in full)
+        for source, target in zip(sources, targets, strict=True):
+            if len(source) > data.max_source or len(target) > data.max_target:
+                skipped["skipped_long"] += 1
+            else:
+                left += 1
+                yield source, target
+    if left == 0:
+        raise ValueError(
+            f"no pair of the '{split}' data is left: {skipped['skipped_empty']} have an empty side, "
+            f"{skipped['skipped_long']} are too long; correct the files, or raise max_source and max_target in [data]"
+        )
+
+
+def _write(folder: Path, pairs: Iterator[tuple[Sequence[int], Sequence[int]]], width: int) -> dict[str, int]:
+    """Write the three files, and give back the first numbers of meta.json."""
+    end = np.zeros(2, OFFSET)
+    count = 0
+    with (
+        (folder / "source.ids").open("wb") as sources,
+        (folder / "target.ids").open("wb") as targets,
+        (folder / "offsets").open("wb") as offsets,
+    ):
+        offsets.write(end.tobytes())
+        while chunk := list(islice(pairs, CHUNK)):
+            lengths = np.array([(len(source), len(target)) for source, target in chunk], OFFSET)
+            ends = end + lengths.cumsum(axis=0)
+            offsets.write(ends.tobytes())
+            _write_ids(sources, (source for source, _ in chunk), width)
+            _write_ids(targets, (target for _, target in chunk), width)
+            end = ends[-1]
+            count += len(chunk)
+    source_tokens, target_tokens = end.tolist()
+    return {
+        "pairs": count,
+        "source_tokens": source_tokens,
+        "target_tokens": target_tokens,
+        "bytes_per_id": width,
+    }
+
+
+def _write_ids(file: BinaryIO, rows: Iterable[Sequence[int]], width: int) -> None:
+    file.write(np.fromiter(chain.from_iterable(rows), np.dtype(f"<u{width}")).tobytes())
+
+
+def _mapped(file: Path, number: np.dtype[np.integer]) -> NDArray[np.integer]:
+    """The numbers in `file`, read from disk when touched; as a plain array, whose slices are cheaper."""
+    if file.stat().st_size == 0:  # which cannot be mapped
+        return np.empty(0, number)
+    return np.asarray(np.memmap(file, number, "r"))
+
+
+def _damaged(folder: Path) -> ValueError:
+    return ValueError(f"the tokenized pairs in {folder} are damaged: delete that folder and run again")

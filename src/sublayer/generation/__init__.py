@@ -1,0 +1,1 @@
+"""Model to tokens: written once, against `encode`, `decode` and `State`."""

@@ -1,0 +1,80 @@
+"""Sublayers in a block, blocks in a stack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from sublayer.layers.dropout import Dropout
+from sublayer.layers.frame import Frame
+from sublayer.layers.mask import Mask
+from sublayer.layers.position import Position
+from sublayer.layers.residual import Residual
+from sublayer.layers.state import State
+
+
+@final
+class Block(nn.Module):
+    """Self-attention, cross-attention if there is a memory to look at, feed-forward; each inside its residual."""
+
+    def __init__(self, attention: Residual, feedforward: Residual, cross: Residual | None = None) -> None:
+        super().__init__()
+        self.attention, self.cross, self.feedforward = attention, cross, feedforward
+
+    def forward(
+        self,
+        x: Tensor,
+        frame: Frame,
+        memory: Tensor | None = None,
+        memory_frame: Frame | None = None,
+        state: State | None = None,
+    ) -> Tensor:
+        """`b n m` -> `b n m`; `memory` is `b k m`."""
+        x = self.attention(x, frame, state)
+        if self.cross is not None:
+            x = self.cross(x, memory, memory_frame, state)
+        return self.feedforward(x)
+
+
+@final
+class Stack(nn.Module):
+    """Blocks in a row, with positions at the entry and, for pre-norm, a norm at the end."""
+
+    def __init__(
+        self,
+        blocks: Iterable[Block],
+        position: Position,
+        norm: nn.Module | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.position, self.dropout = position, Dropout(dropout)
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = norm if norm is not None else nn.Identity()
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Mask | None = None,
+        memory: Tensor | None = None,
+        memory_mask: Mask | None = None,
+        state: State | None = None,
+    ) -> Tensor:
+        """Embeddings `b n m` -> the last block's output `b n m`; with a state, `x` follows what it has seen."""
+        seen, n = (0 if state is None else state.seen), x.shape[1]
+        self.position.reach(seen + n)
+        past = torch.arange(seen + n, device=x.device)
+        positions = past[seen:] if seen else past
+        frame = Frame(positions, past, mask, self.position)
+        memory_frame = None
+        if memory is not None:
+            memory_frame = Frame(positions, torch.arange(memory.shape[1], device=x.device), memory_mask)
+        x = self.dropout(self.position.embed(x, positions))
+        for block in self.blocks:
+            x = block(x, frame, memory, memory_frame, state)
+        if state is not None:
+            state.seen += n
+        return self.norm(x)

@@ -1,0 +1,29 @@
+"""Token ids to vectors."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+
+@final
+class ScaledEmbedding(nn.Module):
+    """Rows of a table times sqrt(m) (Vaswani et al. 2017, section 3.4).
+
+    The table is an `nn.Embedding` passed in, so that sharing is passing the same one twice. Under autocast the
+    vectors leave in its type: the residual stream follows, and with it every elementwise pass halves its bytes.
+    """
+
+    def __init__(self, table: nn.Embedding) -> None:
+        super().__init__()
+        self.table = table
+        self.scale = math.sqrt(table.embedding_dim)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """`b n` -> `b n m`."""
+        x = self.table(ids) * self.scale
+        kind = ids.device.type
+        return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x

@@ -1,0 +1,25 @@
+"""The position-wise feed-forward network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import final
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Activation = Callable[[Tensor], Tensor]
+
+
+@final
+class FeedForward(nn.Module):
+    """down(act(up(x))) at every position (Vaswani et al. 2017, eq. 2); ReLU unless another activation is passed."""
+
+    def __init__(self, d_model: int, d_ff: int, act: Activation = F.relu, *, bias: bool = True) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(d_model, d_ff, bias), nn.Linear(d_ff, d_model, bias)
+        self.act = act
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`b n m` -> `b n m`."""
+        return self.down(self.act(self.up(x)))

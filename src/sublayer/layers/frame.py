@@ -1,0 +1,51 @@
+"""One forward pass: where the tokens stand and who may see whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import final
+
+from torch import Tensor
+
+from sublayer.layers.mask import Causal, Mask
+from sublayer.layers.position import Position
+
+
+@final
+class Frame:
+    """Positions, symbolic mask and position scheme; made once by a stack and handed to every block.
+
+    `q_pos` is `q` or `b q`, `k_pos` is `k` or `b k`. Dense tensors are made when first asked for, and once.
+    """
+
+    def __init__(
+        self, q_pos: Tensor, k_pos: Tensor, mask: Mask | None = None, position: Position | None = None
+    ) -> None:
+        self.q_pos, self.k_pos, self.mask, self.position = q_pos, k_pos, mask, position
+        self._made: dict[str, Tensor | None] = {}
+
+    def _once(self, key: str, make: Callable[[], Tensor | None]) -> Tensor | None:
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether the mask is the plain triangle, for which kernels have a flag."""
+        return isinstance(self.mask, Causal) and self.q_pos is self.k_pos and self.q_pos.ndim == 1
+
+    def allowed(self) -> Tensor | None:
+        """The mask as a tensor that broadcasts to `b q k`, or None where everybody sees everything."""
+        mask = self.mask
+        return None if mask is None else self._once("allowed", lambda: mask(self.q_pos, self.k_pos))
+
+    def bias(self) -> Tensor | None:
+        """What the position scheme adds to the scores, broadcastable to `b h q k`."""
+        scheme = self.position
+        return None if scheme is None else self._once("bias", lambda: scheme.bias(self.q_pos, self.k_pos))
+
+    def turn(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """New queries and keys `b h n d`, which stand at the same positions, as the scheme turns them."""
+        if self.position is None:
+            return q, k
+        return self.position.turn(q, self.q_pos), self.position.turn(k, self.q_pos)

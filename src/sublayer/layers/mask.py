@@ -1,0 +1,94 @@
+"""Who may see whom: predicates on positions, which compose with `&`, `|` and `~`.
+
+A mask compares positions, never tensor sizes, so it is right under caching without a special case, and it stays
+symbolic until somebody needs the dense tensor.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor
+
+
+class Mask(ABC):
+    """Abstract. True where a query may see a key.
+
+    `q_pos` is `q` or `b q`, `k_pos` is `k` or `b k` (int64); the result broadcasts to `b q k` (bool).
+    """
+
+    @abstractmethod
+    def __call__(self, q_pos: Tensor, k_pos: Tensor) -> Tensor:
+        """The dense tensor."""
+
+    def __and__(self, other: Mask) -> Mask:
+        return Both(self, other)
+
+    def __or__(self, other: Mask) -> Mask:
+        return Either(self, other)
+
+    def __invert__(self) -> Mask:
+        return Not(self)
+
+
+@final
+@dataclass(frozen=True)
+class Both(Mask):
+    """Seen by `a` and by `b`."""
+
+    a: Mask
+    b: Mask
+
+    def __call__(self, q_pos: Tensor, k_pos: Tensor) -> Tensor:
+        """The dense tensor."""
+        return self.a(q_pos, k_pos) & self.b(q_pos, k_pos)
+
+
+@final
+@dataclass(frozen=True)
+class Either(Mask):
+    """Seen by `a` or by `b`."""
+
+    a: Mask
+    b: Mask
+
+    def __call__(self, q_pos: Tensor, k_pos: Tensor) -> Tensor:
+        """The dense tensor."""
+        return self.a(q_pos, k_pos) | self.b(q_pos, k_pos)
+
+
+@final
+@dataclass(frozen=True)
+class Not(Mask):
+    """Seen where `a` does not see."""
+
+    a: Mask
+
+    def __call__(self, q_pos: Tensor, k_pos: Tensor) -> Tensor:
+        """The dense tensor."""
+        return ~self.a(q_pos, k_pos)
+
+
+@final
+@dataclass(frozen=True)
+class Causal(Mask):
+    """A position sees itself and those before it (Vaswani et al. 2017, section 3.2.3)."""
+
+    def __call__(self, q_pos: Tensor, k_pos: Tensor) -> Tensor:
+        """The dense tensor."""
+        return q_pos.unsqueeze(-1) >= k_pos.unsqueeze(-2)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Padding(Mask):
+    """Nobody sees padding. `valid` is `b n` (bool), true at real tokens, indexed by key position."""
+
+    valid: Tensor
+
+    def __call__(self, q_pos: Tensor, k_pos: Tensor) -> Tensor:
+        """The dense tensor."""
+        seen = self.valid[:, k_pos] if k_pos.ndim == 1 else self.valid.gather(1, k_pos)
+        return seen.unsqueeze(-2)  # b 1 k

@@ -1,0 +1,40 @@
+"""`LayerNorm(x + Sublayer(x))`: where the norm sits is a class, not a flag."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from torch import Tensor, nn
+
+from sublayer.layers.dropout import Dropout
+from sublayer.layers.tap import Tap
+
+
+class Residual(nn.Module):
+    """Abstract. One sublayer and its way back into the stream `b n m`; what else is given goes to the sublayer."""
+
+    def __init__(self, layer: nn.Module, norm: nn.Module, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.layer, self.norm, self.dropout, self.stream = layer, norm, Dropout(dropout), Tap()
+
+    def forward(self, x: Tensor, *context: Any) -> Tensor:
+        """The stream after the sublayer."""
+        raise NotImplementedError
+
+
+@final
+class PostNorm(Residual):
+    """norm(x + dropout(layer(x))): Vaswani et al. 2017, sections 3.1 and 5.4."""
+
+    def forward(self, x: Tensor, *context: Any) -> Tensor:
+        """The stream after the sublayer."""
+        return self.stream(self.norm(x + self.dropout(self.layer(x, *context))))
+
+
+@final
+class PreNorm(Residual):
+    """x + dropout(layer(norm(x))): Wang et al. 2019, Xiong et al. 2020; the stack ends with a norm of its own."""
+
+    def forward(self, x: Tensor, *context: Any) -> Tensor:
+        """The stream after the sublayer."""
+        return self.stream(x + self.dropout(self.layer(self.norm(x), *context)))

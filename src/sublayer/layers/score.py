@@ -1,0 +1,125 @@
+"""How a query meets a key: the six alignment scores of the literature.
+
+A score works on the last two axes, so the same one serves multi-head attention (`b h q d`) and an RNN decoder
+without a head axis (`b q d`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from sublayer.layers.frame import Frame
+
+
+class Score(nn.Module):
+    """Abstract. `... q d`, `... k d` -> `... q k`; `frame` is for scores that look at positions."""
+
+    def forward(self, q: Tensor, k: Tensor, frame: Frame | None = None) -> Tensor:
+        """The scores before the softmax."""
+        raise NotImplementedError
+
+    def as_dot(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, float] | None:
+        """The score as `scale * q' k'^T`, for fused kernels; None if it is no such product."""
+        return None
+
+
+class _DotForm(Score):
+    """Abstract. Scores that are a scaled product of changed queries and keys say so once, in `as_dot`."""
+
+    def as_dot(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Changed queries, changed keys, scale."""
+        raise NotImplementedError
+
+    @final
+    def forward(self, q: Tensor, k: Tensor, frame: Frame | None = None) -> Tensor:
+        """The scores before the softmax."""
+        q, k, scale = self.as_dot(q, k)
+        return (q @ k.mT) * scale
+
+
+@final
+class Dot(_DotForm):
+    """q . k (Luong et al. 2015, eq. 8, dot)."""
+
+    def as_dot(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, float]:
+        """As it is."""
+        return q, k, 1.0
+
+
+@final
+class ScaledDot(_DotForm):
+    """q . k / sqrt(d) (Vaswani et al. 2017, eq. 1)."""
+
+    def as_dot(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Scaled by the width of the query."""
+        return q, k, q.shape[-1] ** -0.5
+
+
+@final
+class General(_DotForm):
+    """q W k (Luong et al. 2015, eq. 8, general)."""
+
+    def __init__(self, d_query: int, d_key: int) -> None:
+        super().__init__()
+        self.weight = nn.Linear(d_query, d_key, bias=False)
+
+    def as_dot(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, float]:
+        """The query carried into the key's space."""
+        return self.weight(q), k, 1.0
+
+
+@final
+class ContentBased(_DotForm):
+    """beta cos(q, k) (Graves et al. 2014, Neural Turing Machines, eqs. 5 and 6), with one learned strength beta > 0.
+
+    A cosine lies in [-1, 1], so without a strength the softmax could never single out a key.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_strength = nn.Parameter(torch.zeros(()))
+
+    def as_dot(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Unit vectors; the strength goes with the query."""
+        return F.normalize(q, dim=-1) * self.log_strength.exp(), F.normalize(k, dim=-1), 1.0
+
+
+@final
+class Additive(Score):
+    """v . tanh(W q + U k) (Bahdanau et al. 2015, appendix A.1.2)."""
+
+    def __init__(self, d_query: int, d_key: int, width: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(d_query, width, bias=False)
+        self.key = nn.Linear(d_key, width, bias=False)
+        self.energy = nn.Linear(width, 1, bias=False)
+
+    def forward(self, q: Tensor, k: Tensor, frame: Frame | None = None) -> Tensor:
+        """The scores before the softmax; needs `... q k width` numbers on the way."""
+        joined = self.query(q).unsqueeze(-2) + self.key(k).unsqueeze(-3)  # ... q k width
+        return self.energy(torch.tanh(joined)).squeeze(-1)
+
+
+@final
+class LocationBased(Score):
+    """W q: where to look from the query alone (Luong et al. 2015, eq. 9, location)."""
+
+    def __init__(self, d_query: int, max_length: int) -> None:
+        super().__init__()
+        self.weight = nn.Linear(d_query, max_length, bias=False)
+
+    def forward(self, q: Tensor, k: Tensor, frame: Frame | None = None) -> Tensor:
+        """The scores before the softmax.
+
+        Raises:
+            ValueError: more keys than places the score was made for.
+        """
+        places, n = self.weight.out_features, k.shape[-2]
+        if n > places:
+            raise ValueError(f"{n} keys, but the location score has {places} places; raise its max_length")
+        return self.weight(q)[..., :n]

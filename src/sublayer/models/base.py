@@ -1,0 +1,108 @@
+"""What every family shares: how it is named, configured and built, and the two-part model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor, nn
+
+from sublayer.config.errors import explain
+from sublayer.config.registry import Registry, nearest
+from sublayer.layers.block import Stack
+from sublayer.layers.mask import Causal, Padding
+from sublayer.layers.state import State
+
+
+class FamilyConfig(BaseModel, ABC):
+    """Abstract. A family's own keys; `build` turns them into parts, so no layer ever sees them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    SIZES: ClassVar[Mapping[str, Mapping[str, Any]]]
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """The network, initialized."""
+
+
+FAMILIES: Registry[type[FamilyConfig]] = Registry("model family")
+
+
+def configure(family: str, size: str | None = None, **keys: Any) -> FamilyConfig:
+    """A family's configuration: the size's numbers, changed by `keys`.
+
+    Raises:
+        ValueError: the family, the size or a key is unknown, or a value is out of range.
+    """
+    kind = FAMILIES[family]
+    if size is not None and size not in kind.SIZES:
+        raise ValueError(f"model.size: {family} has no size '{size}'; {nearest(size, kind.SIZES)}")
+    numbers = dict(kind.SIZES[size]) if size is not None else {}
+    try:
+        return kind(**(numbers | keys))
+    except ValidationError as error:
+        raise explain(error, kind, lambda key: f"model ({family})") from None
+
+
+def build(family: str, size: str | None = None, **keys: Any) -> nn.Module:
+    """An untrained network of a family: `build("transformer", vocab_size=8000, d_model=512, n_layers=6)`.
+
+    Raises:
+        ValueError: the family, the size or a key is unknown, or a value is out of range.
+    """
+    return configure(family, size, **keys).build()
+
+
+@final
+class EncoderDecoder(nn.Module):
+    """A two-part model: the encoder reads the source once, the decoder writes the target looking at it."""
+
+    def __init__(
+        self,
+        source_embed: nn.Module,
+        target_embed: nn.Module,
+        encoder: Stack,
+        decoder: Stack,
+        head: nn.Linear,
+    ) -> None:
+        super().__init__()
+        self.source_embed, self.target_embed = source_embed, target_embed
+        self.encoder, self.decoder, self.head = encoder, decoder, head
+
+    def encode(self, source: Tensor, source_valid: Tensor | None = None) -> Tensor:
+        """Ids `b k` -> memory `b k m`; `source_valid` is `b k`, true at real tokens."""
+        return self.encoder(
+            self.source_embed(source), None if source_valid is None else Padding(source_valid)
+        )
+
+    def decode_hidden(
+        self,
+        target_in: Tensor,
+        memory: Tensor,
+        source_valid: Tensor | None = None,
+        state: State | None = None,
+    ) -> Tensor:
+        """Ids `b q` and memory `b k m` -> the decoder's output `b q m`, before the head."""
+        memory_mask = None if source_valid is None else Padding(source_valid)
+        return self.decoder(self.target_embed(target_in), Causal(), memory, memory_mask, state)
+
+    def decode(
+        self,
+        target_in: Tensor,
+        memory: Tensor,
+        source_valid: Tensor | None = None,
+        state: State | None = None,
+    ) -> Tensor:
+        """Ids `b q` and memory `b k m` -> logits `b q v`; with a state, `target_in` is what is new."""
+        return self.head(self.decode_hidden(target_in, memory, source_valid, state))
+
+    def hidden(self, source: Tensor, target_in: Tensor, source_valid: Tensor | None = None) -> Tensor:
+        """Ids `b k`, `b q` -> the decoder's output `b q m`: what a loss that brings its own head product needs."""
+        return self.decode_hidden(target_in, self.encode(source, source_valid), source_valid)
+
+    def forward(self, source: Tensor, target_in: Tensor, source_valid: Tensor | None = None) -> Tensor:
+        """Ids `b k`, `b q` -> logits `b q v`."""
+        return self.head(self.hidden(source, target_in, source_valid))

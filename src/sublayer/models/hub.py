@@ -1,0 +1,91 @@
+"""Weights and configuration in a folder: `config.json` and `model.safetensors`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from sublayer.config.files import atomic_write, load_json
+from sublayer.models.base import FAMILIES, FamilyConfig, configure
+
+
+def network_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and persistent buffer under its name; shared ones once, under the first."""
+    parameters = dict(network.named_parameters())
+    buffers = {name: b for name, b in network.named_buffers() if name in network.state_dict()}
+    return {name: tensor.detach() for name, tensor in (parameters | buffers).items()}
+
+
+def put_tensors(network: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Copy tensors into a network of the same shape.
+
+    Raises:
+        ValueError: a tensor is missing, left over, or of another shape; it is named, and so is `where`.
+    """
+    own = network_tensors(network)
+    for name in sorted(own.keys() ^ tensors.keys()):
+        raise ValueError(
+            f"{where}: tensor '{name}' is {'missing' if name in own else 'not part of the model'}"
+        )
+    for name, tensor in own.items():
+        if tensor.shape != tensors[name].shape:
+            shapes = f"{list(tensors[name].shape)}, the model's is {list(tensor.shape)}"
+            raise ValueError(f"{where}: tensor '{name}' has shape {shapes}")
+        tensor.copy_(tensors[name])
+
+
+def write_tensors(tensors: Mapping[str, Tensor], file: Path) -> None:
+    """Write beside, then rename, so that a file is whole or not there."""
+    atomic_write(file, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}))
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file.
+
+    Raises:
+        ValueError: the file is not there or damaged.
+    """
+    try:
+        return load_file(file)
+    except FileNotFoundError:
+        raise ValueError(f"{file} is not there; is {file.parent} a finished run?") from None
+    except SafetensorError as error:
+        raise ValueError(f"{file} is damaged ({error}); restore it or train again") from None
+
+
+def write_config(config: FamilyConfig, family: str, folder: Path) -> None:
+    """`config.json`: the family's name and every key."""
+    keys = {"family": family, **config.model_dump()}
+    atomic_write(folder / "config.json", json.dumps(keys, indent=2) + "\n")
+
+
+def read_config(folder: Path) -> tuple[str, FamilyConfig]:
+    """The family's name and its configuration.
+
+    Raises:
+        ValueError: no such file, no JSON, or keys of no family.
+    """
+    keys = load_json(folder / "config.json")
+    family = keys.pop("family", None)
+    if family is None or family not in FAMILIES:
+        raise ValueError(
+            f"{folder / 'config.json'}: 'family' must be one of {', '.join(FAMILIES)}, got {family!r}"
+        )
+    return family, configure(family, **keys)
+
+
+def load_network(folder: Path) -> nn.Module:
+    """The network of a folder, in float32 on the CPU, ready to use.
+
+    Raises:
+        ValueError: a file is missing or damaged, or the weights are not those of the configuration.
+    """
+    _, config = read_config(folder)
+    network = config.build()
+    put_tensors(network, read_tensors(folder / "model.safetensors"), str(folder / "model.safetensors"))
+    return network.eval()

@@ -1,0 +1,71 @@
+"""Other people's names for the same weights, as two-way tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of a table: their name and ours; `{i}` stands for a number, `{p}` for weight or bias.
+
+    Several names of ours mean that theirs holds them one after the other on the first axis.
+    """
+
+    theirs: str
+    ours: tuple[str, ...]
+
+    def __init__(self, theirs: str, *ours: str) -> None:
+        object.__setattr__(self, "theirs", theirs)
+        object.__setattr__(self, "ours", ours)
+
+
+def to_ours(state: Mapping[str, Tensor], table: Sequence[Rule]) -> dict[str, Tensor]:
+    """Their tensors under our names.
+
+    Raises:
+        ValueError: a name no rule knows.
+    """
+    out: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        rule, found = _find(name, [(rule, rule.theirs) for rule in table])
+        parts = tensor.chunk(len(rule.ours)) if len(rule.ours) > 1 else (tensor,)
+        out |= {_fill(ours, found): part for ours, part in zip(rule.ours, parts, strict=True)}
+    return out
+
+
+def to_theirs(state: Mapping[str, Tensor], table: Sequence[Rule]) -> dict[str, Tensor]:
+    """Our tensors under their names.
+
+    Raises:
+        ValueError: a name no rule knows.
+    """
+    out: dict[str, Tensor] = {}
+    for name in state:
+        rule, found = _find(name, [(rule, ours) for rule in table for ours in rule.ours])
+        theirs = _fill(rule.theirs, found)
+        if theirs not in out:
+            parts = [state[_fill(ours, found)] for ours in rule.ours]
+            out[theirs] = torch.cat(parts) if len(parts) > 1 else parts[0]
+    return out
+
+
+def _find(
+    name: str, candidates: Iterator[tuple[Rule, str]] | Sequence[tuple[Rule, str]]
+) -> tuple[Rule, dict[str, str]]:
+    for rule, template in candidates:
+        pattern = re.escape(template).replace(r"\{i\}", r"(?P<i>\d+)").replace(r"\{p\}", "(?P<p>weight|bias)")
+        if match := re.fullmatch(pattern, name):
+            return rule, match.groupdict()
+    raise ValueError(f"tensor '{name}' has no name here; the weights are of another family")
+
+
+def _fill(template: str, found: Mapping[str, str]) -> str:
+    for key, value in found.items():
+        template = template.replace(f"{{{key}}}", value)
+    return template

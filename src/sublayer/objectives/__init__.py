@@ -1,0 +1,1 @@
+"""Batch and model in, loss out."""

@@ -1,0 +1,28 @@
+"""What an objective gives."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Sums over a batch, never means: only the whole step knows how many tokens it divides by."""
+
+    total: Tensor
+    """What is minimized: a sum over tokens, a scalar with a gradient."""
+    parts: dict[str, Tensor]
+    """Sums worth watching, without gradient; `nll` is in nats."""
+    tokens: int
+
+
+class Objective(ABC):
+    """Abstract. `(model, batch) -> Loss`."""
+
+    @abstractmethod
+    def __call__(self, model: nn.Module, batch: Any) -> Loss:
+        """The loss of a batch."""

@@ -1,0 +1,136 @@
+"""Parameters and floating-point operations, by part."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from sublayer.layers.attend import Attend
+from sublayer.layers.score import Additive, LocationBased
+from sublayer.models.base import EncoderDecoder
+
+PARTS = (
+    (r"(\w+)_embed\b.*", r"\1 embedding"),
+    (r"(\w+)\.position\b.*", r"\1 positions"),
+    (r"(\w+)\.(.+\.)?norm\b.*", r"\1 norms"),
+    (r"(\w+)\.blocks\.\d+\.attention\b.*", r"\1 self-attention"),
+    (r"(\w+)\.blocks\.\d+\.cross\b.*", r"\1 cross-attention"),
+    (r"(\w+)\.blocks\.\d+\.feedforward\b.*", r"\1 feed-forward"),
+    (r"(\w+).*", r"\1"),
+)
+"""The part a path belongs to, by the first pattern that it matches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a network: its `parameters`, and the `flops` of one pair's forward pass in it.
+
+    `shared` parameters are used here too, but belong to the part `shared_with` and are counted there.
+    """
+
+    name: str
+    parameters: int
+    shared: int
+    shared_with: str | None
+    flops: int
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What a pair of `source` and `target` tokens, ends included, costs in each part.
+
+    A multiplication and an addition are two FLOPs. Matrix products are counted and nothing else: the rest is
+    little, and waits for memory anyway. Attention counts whole, also where a mask hides half of it.
+    """
+
+    source: int
+    target: int
+    parts: tuple[Part, ...]
+
+    @property
+    def parameters(self) -> int:
+        """All parameters, shared ones once."""
+        return sum(part.parameters for part in self.parts)
+
+    @property
+    def forward(self) -> float:
+        """FLOPs per target token, forward."""
+        return sum(part.flops for part in self.parts) / self.target
+
+    @property
+    def training(self) -> float:
+        """FLOPs per target token, forward and backward: the gradients of a product are two of its size."""
+        return 3 * self.forward
+
+
+def count(build: Callable[[], EncoderDecoder], source: int, target: int) -> Count:
+    """Count the parameters of the network that `build` makes and the FLOPs of a pair's forward pass in it.
+
+    A product costs 2 FLOPs for each weight at each position; attention costs 2 for each query, key and width
+    of its scores, and as many for its values (Kaplan et al. 2020, arXiv:2001.08361, table 1). The pair goes
+    through the network with tensors that have shapes and no memory, so a large model takes no longer.
+    """
+    with FakeTensorMode():
+        network = build().eval()
+        flops = _flops(network, source, target)
+    return Count(source, target, tuple(_parts(network, flops)))
+
+
+def _parts(network: nn.Module, flops: Counter[str]) -> Iterator[Part]:
+    used: dict[str, set[nn.Parameter]] = {}
+    for path, parameter in network.named_parameters(remove_duplicate=False):
+        used.setdefault(_part(path), set()).add(parameter)
+    home: dict[nn.Parameter, str] = {}
+    for name, parameters in used.items():
+        shared = parameters & home.keys()
+        own = parameters - shared
+        owner = home[next(iter(shared))] if shared else None
+        yield Part(name, _size(own), _size(shared), owner, flops[name])
+        home |= dict.fromkeys(own, name)
+
+
+def _size(parameters: Iterable[nn.Parameter]) -> int:
+    return sum(parameter.numel() for parameter in parameters)
+
+
+def _part(path: str) -> str:
+    return next(match.expand(name) for pattern, name in PARTS if (match := re.fullmatch(pattern, path)))
+
+
+@torch.no_grad()
+def _flops(network: EncoderDecoder, source: int, target: int) -> Counter[str]:
+    """By part: the FLOPs of one pair."""
+    flops = Counter[str]()
+
+    def listen(path: str, cost: Callable[..., int]) -> Any:
+        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            flops[_part(path)] += cost(module, *inputs)
+
+        return hook
+
+    for path, module in network.named_modules():
+        if isinstance(module, nn.Linear):
+            module.register_forward_pre_hook(listen(path, _product))
+        elif isinstance(module, Attend):
+            module.register_forward_pre_hook(listen(path, _attention))
+    network(*(torch.zeros(1, n, dtype=torch.long) for n in (source, target)))
+    return flops
+
+
+def _product(layer: nn.Linear, x: Tensor) -> int:
+    """`... i` -> `... o`."""
+    return 2 * x.numel() * layer.out_features
+
+
+def _attention(attend: Attend, q: Tensor, k: Tensor, v: Tensor, *context: Any) -> int:
+    """Scores `b h q k`, and values mixed by them; what layers a score has of its own are counted as such."""
+    weights = q.shape[:-1].numel() * k.shape[-2]
+    is_product = not any(isinstance(module, Additive | LocationBased) for module in attend.children())
+    return 2 * weights * (v.shape[-1] + (k.shape[-1] if is_product else 0))

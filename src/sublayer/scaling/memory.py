@@ -1,0 +1,120 @@
+"""Memory, in bytes: of a training step, and of a decoder's state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from sublayer.layers.attention import CrossAttention, SelfAttention
+from sublayer.models.base import EncoderDecoder
+
+# ---- training --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingMemory:
+    """Bytes held at the height of a training step.
+
+    What comes and goes within one operation is not in it, nor is the runtime: PyTorch, CUDA's context.
+    """
+
+    weights: int
+    gradients: int
+    moments: int
+    """Adam's two running means (Kingma & Ba 2015) of each gradient."""
+    activations: int
+    """What the forward pass keeps for the backward pass, copies of weights in bfloat16 included."""
+    loss: int
+    """The gradients of hidden states and pre-softmax matrix, made with the loss; logits are not kept."""
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.gradients + self.moments + self.activations + self.loss
+
+
+def training_memory(
+    build: Callable[[], EncoderDecoder], rows: int, source: int, target: int, *, bfloat16: bool
+) -> TrainingMemory:
+    """The memory of a step on `rows` pairs of `source` and `target` tokens; `bfloat16` is that of autocast.
+
+    `build` makes the network, and a batch goes through it with tensors that have shapes and no memory. What
+    autograd keeps of them is what it keeps of real ones on a CPU; the kernels of a GPU keep about as much.
+    """
+    with FakeTensorMode():
+        network = build().train()
+        weights = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        source_ids, target_ids = (torch.zeros(rows, n, dtype=torch.long) for n in (source, target))
+        kept = _Kept(network)
+        with (
+            torch.autograd.graph.saved_tensors_hooks(kept.keep, lambda tensor: tensor),
+            torch.autocast("cpu", torch.bfloat16, enabled=bfloat16),
+        ):
+            hidden = network.hidden(source_ids, target_ids)
+        head = network.head.weight
+    return TrainingMemory(
+        weights=sum(map(_bytes, network.parameters())),
+        gradients=sum(map(_bytes, weights)),
+        moments=2 * sum(map(_bytes, weights)),
+        activations=kept.bytes,
+        loss=2 * _bytes(hidden) + _bytes(head),
+    )
+
+
+class _Kept:
+    """Storages that autograd saves, each once, but for the network's own."""
+
+    def __init__(self, network: nn.Module) -> None:
+        own = (*network.parameters(), *network.buffers())
+        self._own = {tensor.untyped_storage()._cdata for tensor in own}
+        # held, so that no other storage is given the address of one that is gone
+        self._storages: dict[int, torch.UntypedStorage] = {}
+
+    def keep(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._own:
+            self._storages[storage._cdata] = storage
+        return tensor
+
+    @property
+    def bytes(self) -> int:
+        return sum(storage.nbytes() for storage in self._storages.values())
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+# ---- decoding --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DecodingMemory:
+    """Bytes of a decoder with its state; a hypothesis in the beam is a row of its own."""
+
+    weights: int
+    per_target_token: int
+    """Keys and values of self-attention, in all layers, of one token of one hypothesis."""
+    per_source_token: int
+    """Keys and values of the memory, in all layers, of one source token of one hypothesis."""
+
+    def total(self, rows: int, source: int, target: int) -> int:
+        """With `rows` hypotheses of `target` tokens, each on `source` tokens, without room kept ahead."""
+        return self.weights + rows * (source * self.per_source_token + target * self.per_target_token)
+
+
+def decoding_memory(network: EncoderDecoder, dtype: torch.dtype = torch.float32) -> DecodingMemory:
+    """The memory of decoding with weights and state in `dtype`."""
+    widths = {SelfAttention: 0, CrossAttention: 0}
+    for module in network.decoder.modules():
+        if isinstance(module, SelfAttention | CrossAttention):
+            widths[type(module)] += module.k.out_features + module.v.out_features
+    return DecodingMemory(
+        weights=sum(parameter.numel() for parameter in network.parameters()) * dtype.itemsize,
+        per_target_token=widths[SelfAttention] * dtype.itemsize,
+        per_source_token=widths[CrossAttention] * dtype.itemsize,
+    )

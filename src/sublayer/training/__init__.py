@@ -1,0 +1,1 @@
+"""The loop, and what happens every so often beside it."""

@@ -1,0 +1,46 @@
+"""The optimizer a recipe asks for, and its state under the parameters' names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from sublayer.config.schema import Optimizer
+
+
+def make_optimizer(network: nn.Module, optimizer: Optimizer) -> torch.optim.Optimizer:
+    """Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019); its learning rate is set at every step.
+
+    Weight decay leaves out vectors: biases, norms and other parameters of fewer than two axes.
+    """
+    matrices = [p for p in network.parameters() if p.ndim >= 2]
+    vectors = [p for p in network.parameters() if p.ndim < 2]
+    groups = [
+        {"params": matrices, "weight_decay": optimizer.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optimizer.kind]
+    return kind(
+        [g for g in groups if g["params"]], lr=0.0, betas=optimizer.betas, eps=optimizer.eps, fused=True
+    )
+
+
+def optimizer_tensors(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state as `<what>/<parameter>` -> tensor."""
+    return {
+        f"{what}/{name}": value
+        for name, parameter in network.named_parameters()
+        for what, value in optimizer.state[parameter].items()
+    }
+
+
+def restore_optimizer(
+    network: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
+) -> None:
+    """Put back what `optimizer_tensors` gave."""
+    parameters = dict(network.named_parameters())
+    for key, value in tensors.items():
+        what, name = key.split("/", 1)
+        optimizer.state[parameters[name]][what] = value.clone()

@@ -1,0 +1,227 @@
+"""From a recipe to a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sublayer.config.files import dump_json, load_json, load_recipe, write_recipe
+from sublayer.config.schema import Recipe
+from sublayer.data.order import Order
+from sublayer.data.source import read, splits
+from sublayer.data.store import Store, tokenize
+from sublayer.models.base import EncoderDecoder, configure
+from sublayer.models.hub import put_tensors, read_tensors, write_config, write_tensors
+from sublayer.objectives.seq2seq import Seq2Seq
+from sublayer.text.tokenizer import Tokenizers
+from sublayer.training.callbacks import Listener
+from sublayer.training.checkpoint import mean_of, step_folders
+from sublayer.training.clock import Clock
+from sublayer.training.curves import draw_curves
+from sublayer.training.diagnose import is_out_of_memory
+from sublayer.training.precision import pick_device
+from sublayer.training.run import Run, set_threads
+from sublayer.training.schedules import make_schedule
+from sublayer.training.trainer import Trainer
+from sublayer.training.validation import Validator
+
+
+def train(
+    recipe: Recipe, folder: Path, *, resume: bool = False, listeners: Sequence[Listener] = ()
+) -> dict[str, Any]:
+    """Train what a recipe says into a run folder, and give back its report.
+
+    With `resume`, a folder that holds an unfinished run of the same recipe is taken up where it stopped.
+
+    Raises:
+        ValueError: the recipe does not fit its data, the folder is in use, or the loss is no longer a number.
+        MemoryError: the batches do not fit; the message says what to change.
+    """
+    run = claim(recipe, folder, resume=resume)
+    set_threads(recipe.training.threads)
+    if run.weights.exists():
+        return finished_report(run)
+    torch.manual_seed(recipe.seed)
+    job = prepare(run, recipe)
+    trainer = Trainer(
+        run,
+        recipe,
+        job.network,
+        Seq2Seq(recipe.objective.label_smoothing, recipe.objective.r_drop),
+        Order(job.train, recipe.training.batch_tokens, recipe.seed),
+        Validator.make(job.valid, recipe, job.tokenizers),
+        make_schedule(recipe.training.schedule, job.d_model),
+        listeners,
+    )
+    run.checkpoints.mkdir(exist_ok=True)
+    try:
+        trainer.fit(Clock(run.clock))
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise MemoryError(_memory_advice(recipe)) from None
+        raise
+    finally:
+        for listener in listeners:
+            listener.on_end()
+    return finish(trainer, job)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a recipe turns into before the first step."""
+
+    run: Run
+    recipe: Recipe
+    tokenizers: Tokenizers
+    train: Store
+    valid: Store | None
+    network: EncoderDecoder
+
+    @property
+    def d_model(self) -> int:
+        """The width the paper's learning rate goes by."""
+        return self.network.head.in_features
+
+
+def claim(recipe: Recipe, folder: Path, *, resume: bool) -> Run:
+    """Make a run folder, or take up the one of the same recipe.
+
+    Raises:
+        ValueError: the folder is in use and `resume` is off, or it is a run of another recipe.
+    """
+    run = Run(folder)
+    if run.recipe.exists():
+        if not resume:
+            raise ValueError(
+                f"{folder} holds a run already; add --resume to go on with it, or give another --out"
+            )
+        differing = _differences(recipe.model_dump(), load_recipe(run.recipe, []).model_dump())
+        if differing:
+            raise ValueError(
+                f"{folder} is a run of another recipe ({'; '.join(differing[:3])}); "
+                f"go on with its own, {run.recipe}, or give another --out"
+            )
+    elif folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty and is no run; give another --out")
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_recipe(recipe, run.recipe)
+    return run
+
+
+def _differences(ours: dict[str, Any], theirs: dict[str, Any], at: str = "") -> list[str]:
+    out = []
+    for key in ours.keys() | theirs.keys():
+        a, b = ours.get(key), theirs.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            out += _differences(a, b, f"{at}{key}.")
+        elif a != b:
+            out.append(f"{at}{key} is {b!r} there, {a!r} here")
+    return sorted(out)
+
+
+def prepare(run: Run, recipe: Recipe) -> Job:
+    """Tokenizers, stores and network; what a stopped run has made already is taken from its folder.
+
+    Raises:
+        ValueError: the data is not there or wrong, or the model's keys do not fit.
+    """
+    device = pick_device(recipe.training.device)
+    model_keys(recipe, 8, 8)  # a wrong key is told before an hour of tokenizing
+    if tokenizers_exist(run.folder):
+        tokenizers = Tokenizers.load(run.folder)
+    else:
+        tokenizers = Tokenizers.train(recipe.tokenizer, read(recipe.data, "train"))
+        tokenizers.save(run.folder)
+    stores = {
+        split: Store.open(run.store(split))
+        if run.store(split).exists()
+        else tokenize(recipe.data, split, tokenizers, run.store(split))
+        for split in splits(recipe.data)
+        if split != "test"
+    }
+    keys = model_keys(recipe, tokenizers.source.vocab_size, tokenizers.target.vocab_size)
+    config = configure(recipe.model.family, recipe.model.size, **keys)
+    write_config(config, recipe.model.family, run.folder)
+    network = config.build().to(device)
+    if recipe.training.compile:
+        for stack in (network.encoder, network.decoder):
+            stack.compile(dynamic=True)
+    return Job(run, recipe, tokenizers, stores["train"], stores.get("valid"), network)
+
+
+def tokenizers_exist(folder: Path) -> bool:
+    """Whether a stopped run has trained its tokenizers; of two, the target's is written last."""
+    return (folder / "tokenizer.json").exists() or (folder / "tokenizer_target.json").exists()
+
+
+def model_keys(recipe: Recipe, source_vocab: int, target_vocab: int) -> dict[str, Any]:
+    """The recipe's keys for the family with the vocabulary sizes, checked.
+
+    Raises:
+        ValueError: a key is unknown or out of range.
+    """
+    keys = dict(recipe.model.model_extra or {})
+    for key in ("vocab_size", "source_vocab_size"):
+        if key in keys:
+            raise ValueError(f"model.{key} follows from the tokenizer; set tokenizer.*.vocab_size instead")
+    keys["vocab_size"] = target_vocab
+    if recipe.tokenizer.shared is None:
+        keys["source_vocab_size"] = source_vocab
+    configure(recipe.model.family, recipe.model.size, **keys)
+    return keys
+
+
+def finish(trainer: Trainer, job: Job) -> dict[str, Any]:
+    """Choose the finished weights, write them with the report and the curves, and give back the report.
+
+    With `training.average` over 1 it is the mean of the last checkpoints, unless the best single one was better.
+    """
+    run, p, best = job.run, trainer.progress, job.recipe.training.best
+    folders = step_folders(run.checkpoints)[-max(job.recipe.training.average, 1) :]
+    candidates = {
+        f"mean of the last {len(folders)} checkpoints" if len(folders) > 1 else "last": mean_of(folders)
+    }
+    if run.best.exists():
+        candidates[f"best checkpoint, step {p.best_step}"] = read_tensors(run.best)
+    scores: dict[str, float] = {}
+    fields: dict[str, dict[str, Any]] = {}
+    for name, tensors in candidates.items():
+        put_tensors(job.network, tensors, name)
+        fields[name], _ = trainer.validator.measure(job.network, trainer.objective, trainer.autocast)
+        value = fields[name].get(best, fields[name].get("metrics", {}).get(best, 0.0))
+        scores[name] = value if trainer.validator.higher_is_better else -value
+    chosen = max(scores, key=scores.__getitem__)
+    report = {
+        "steps": p.step,
+        "epochs": round(p.now.epoch, 3),
+        "minutes": round(p.now.minutes, 3),
+        "parameters": sum(parameter.numel() for parameter in job.network.parameters()),
+        "data": {"train": job.train.meta} | ({"valid": job.valid.meta} if job.valid else {}),
+        "chosen": chosen,
+        "validation": fields,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+    dump_json(report, run.report)
+    draw_curves(run.metrics, run.curves)
+    write_tensors(candidates[chosen], run.weights)
+    return report
+
+
+def finished_report(run: Run) -> dict[str, Any]:
+    """The report of a run that is over."""
+    report: dict[str, Any] = load_json(run.report)
+    return report
+
+
+def _memory_advice(recipe: Recipe) -> str:
+    t = recipe.training
+    return (
+        f"out of memory with training.batch_tokens = {t.batch_tokens}: activations grow with it, so halve it and double "
+        f"training.accumulate (now {t.accumulate}) for the same step; `sublayer estimate` shows where the memory goes"
+    )

@@ -1,0 +1,110 @@
+"""The documentation against the project: its links, its recipes, its table of recipe keys."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import tomli_w
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from sublayer.config.files import load_recipe
+from sublayer.config.schema import ModelSection, Recipe, Section, TokenizerSide
+from sublayer.models.base import configure
+from sublayer.models.transformer import TransformerConfig
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md")])
+RECIPES = sorted(ROOT.glob("recipes/**/*.toml"))
+REST = """
+[data]
+kind = "cmudict"
+
+[tokenizer.shared]
+kind = "characters"
+
+[training]
+minutes = 5
+"""
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        assert target.exists(), f"{page}: {link}"
+        assert not anchor or anchor in anchors(target), f"{page}: {link}"
+
+
+def shown_recipes() -> Iterator[Any]:
+    for page in PAGES:
+        blocks = re.findall(r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+        yield from (pytest.param(block, id=f"{named(page)}-{i}") for i, block in enumerate(blocks))
+
+
+@pytest.mark.parametrize("block", list(shown_recipes()))
+def test_a_shown_recipe_is_one(block, tmp_path):
+    """A block may be some sections of a recipe; the rest is added here."""
+    path = tmp_path / "shown.toml"
+    path.write_text(tomli_w.dumps({**tomllib.loads(REST), **tomllib.loads(block)}), encoding="utf-8")
+    check_recipe(path)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=named)
+def test_a_shipped_recipe_is_one(path):
+    check_recipe(path)
+
+
+def check_recipe(path: Path) -> None:
+    recipe = load_recipe(path)
+    family, size, keys = recipe.model.family, recipe.model.size, recipe.model.model_extra or {}
+    configure(family, size, **{"vocab_size": 8, **keys})
+
+
+def shown(default: Any) -> str:
+    if default is PydanticUndefined:
+        return "required"
+    return "none" if default is None else f"`{json.dumps(default)}`"
+
+
+def keys_of(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
+    """Dotted key and default, as docs/config.md has them, of every plain value in a section."""
+    for name, field in section.model_fields.items():
+        inner = [t for t in get_args(field.annotation) or (field.annotation,) if isinstance(t, type)]
+        sections = [t for t in inner if issubclass(t, Section | ModelSection)]
+        if TokenizerSide in sections:
+            yield f"{prefix}{name}", shown(field.default)
+        elif sections:
+            for option in sections:
+                yield from keys_of(option, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", shown(field.default)
+
+
+def test_every_recipe_key_and_its_default_are_documented():
+    known = {*keys_of(Recipe, ""), *keys_of(TokenizerSide, "tokenizer.*.")}
+    known |= set(keys_of(TransformerConfig, "model."))
+    # these follow from the tokenizer and are refused in a recipe
+    known -= {("model.vocab_size", "required"), ("model.source_vocab_size", "none")}
+    known.remove(("data.kind", '`"lines"`'))  # a default in Python; a recipe always names the kind
+    table = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\| `([\w.*]+)` \| (.+?) \|", table, flags=re.M))
+    assert documented == known
