@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
+from sublayer.cli.estimate import estimate
 from sublayer.cli.evaluate import evaluate
 from sublayer.cli.inspect import inspect
 from sublayer.cli.predict import predict
 from sublayer.cli.train import train
 
-VERBS: tuple[Callable[..., None], ...] = (train, evaluate, predict, inspect)
+VERBS: tuple[Callable[..., None], ...] = (train, evaluate, predict, inspect, estimate)
 """In the order of `sublayer --help`. What is heavy they import when called, so that help is quick."""
 
 # Plain text, not boxes: what a help text shows can be copied as it is.

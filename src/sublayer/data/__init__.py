@@ -1,1 +1,1 @@
-"""Files to batches: readers of pairs, the memory-mapped store of token ids, and the order they are trained in."""
+"""Files to batches: readers of pairs, a memory-mapped store of their ids, and the order of training."""

@@ -11,7 +11,7 @@ from sublayer.data.pair import Pair
 
 
 def read_po(path: str) -> Iterator[Pair]:
-    """Finished translations in a `.po` file or all those in a folder, plain or gzip: no fuzzy, no obsolete ones.
+    """Finished translations, not fuzzy, not obsolete, of a `.po` file or of all in a folder, plain or gzip.
 
     The first form of a plural belongs to the msgid, each other form to the msgid_plural.
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
+from xml.etree.ElementTree import Element
 
 from sublayer.data.files import opened
 from sublayer.data.optional import needs
 from sublayer.data.pair import Pair
-
-if TYPE_CHECKING:
-    from xml.etree.ElementTree import Element
 
 XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
@@ -19,12 +17,12 @@ CODES = {"bpt", "ept", "it", "ph", "ut"}
 
 
 def read_tmx(file: str, source: str, target: str) -> Iterator[Pair]:
-    """The units of a memory, plain or gzip, that have both languages; several translations are several targets.
+    """Units of a memory, plain or gzip, that have both languages; several translations are several targets.
 
     `en` takes `en-US` and `en-GB` too; `en-US` takes only itself. Memory: that of one unit.
 
     Raises:
-        ValueError: there is no such file, it is no XML, or no unit has both languages; defusedxml is not installed.
+        ValueError: there is no such file, it is no XML, no unit has both languages, or defusedxml is missing.
     """
     with needs("defusedxml", "data"):
         from defusedxml.common import DefusedXmlException

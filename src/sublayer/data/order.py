@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import final
 
 import numpy as np
@@ -20,8 +20,8 @@ ROUNDS = 6
 class Order:
     """Batches of at most `batch_tokens` padded tokens on the longer side, alike in length, in random order.
 
-    Every epoch takes all pairs in a new pseudo-random order, `pool` at a time; only within a pool are pairs sorted
-    by length and cut into batches, and the batches shuffled. A pair longer than `batch_tokens` is a batch alone.
+    Every epoch takes all pairs in a new pseudo-random order, `pool` at a time. A pool is sorted by length and
+    cut into batches, which are shuffled; a pair longer than `batch_tokens` is a batch of its own.
     """
 
     def __init__(self, store: Store, batch_tokens: int, seed: int, pool: int = POOL) -> None:
@@ -33,9 +33,7 @@ class Order:
     def epoch(self, number: int) -> Iterator[Indices]:
         """The batches of epoch `number`, each as the numbers of its pairs in the store."""
         pairs = len(self.store)
-        shuffled = permutation(
-            pairs, np.random.SeedSequence([self.seed, number]).generate_state(1, np.uint64)[0]
-        )
+        shuffled = permutation(pairs, [self.seed, number])
         for pool, begin in enumerate(range(0, pairs, self.pool)):
             indices = shuffled(np.arange(begin, min(begin + self.pool, pairs)))
             batches = cut(indices, self.store.lengths(indices) + 1, self.batch_tokens)
@@ -44,30 +42,29 @@ class Order:
 
 
 def cut(indices: Indices, lengths: NDArray[np.int64], batch_tokens: int) -> list[Indices]:
-    """Cut pairs into batches of like lengths (m 2), whose rows times longest side stay within `batch_tokens`."""
-    source, target = lengths.T
-    # Up and down by turns, so that a batch across two target lengths still has like source lengths.
-    zigzag = np.where(target % 2 == 0, source, -source)
-    order = np.lexsort((zigzag, target))
+    """Put pairs of like lengths (m 2) together; rows times the longest side stay within `batch_tokens`."""
+    longer, difference = lengths.max(axis=1), lengths[:, 0] - lengths[:, 1]
+    # Up and down by turns, so that in a batch across two lengths the shorter sides are alike too; pairs with equal
+    # lengths stay in the order of `indices`.
+    order = np.lexsort((np.where(longer % 2 == 0, difference, -difference), longer))
     batches = []
-    begin = longest = 0
-    for row, length in enumerate(lengths[order].max(axis=1).tolist()):
-        if max(longest, length) * (row + 1 - begin) > batch_tokens and row > begin:
+    begin = 0
+    for row, longest in enumerate(longer[order].tolist()):
+        if longest * (row + 1 - begin) > batch_tokens and row > begin:
             batches.append(indices[order[begin:row]])
-            begin, longest = row, 0
-        longest = max(longest, length)
+            begin = row
     return [*batches, indices[order[begin:]]]
 
 
-def permutation(n: int, key: int | np.uint64) -> Callable[[Indices], Indices]:
-    """A pseudo-random bijection of 0..n-1, computed by index: a Feistel network, walked until it lands below n.
+def permutation(n: int, key: Sequence[int]) -> Callable[[Indices], Indices]:
+    """A pseudo-random bijection of 0..n-1, index by index: a Feistel network, walked until it lands below n.
 
     The network permutes a power of four that is at most 4n, so that four steps find the place on average
     (Black and Rogaway 2002, "Ciphers with Arbitrary Finite Domains").
     """
     half = np.uint64(max(1, ((n - 1).bit_length() + 1) // 2))
     low = np.uint64((1 << int(half)) - 1)
-    keys = np.random.SeedSequence(int(key)).generate_state(ROUNDS, np.uint64)
+    keys = np.random.SeedSequence(key).generate_state(ROUNDS, np.uint64)
 
     def network(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
         left, right = values >> half, values & low

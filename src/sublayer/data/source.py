@@ -27,7 +27,7 @@ def read(data: Data, split: Split) -> Iterator[Pair]:
     """The pairs of one split, one at a time, in the order of the files; nothing is left out or changed.
 
     Raises:
-        ValueError: the recipe has no such split, or something is wrong in the files; that is told while reading.
+        ValueError: the recipe has no such split, or, told while reading, something in the files is wrong.
     """
     if split not in splits(data):
         raise ValueError(f"[data] has no '{split}' data: say where it is")
@@ -52,7 +52,7 @@ def splits(data: Data) -> tuple[Split, ...]:
 
 
 def split_of(source: str, shares: Splits) -> Split:
-    """The split that pairs with this source text fall into: by its hash, so the same everywhere and always."""
+    """The split of all pairs with this source text: by its hash, so the same everywhere and always."""
     bucket = int.from_bytes(sha256(source.encode()).digest()[:8], "big") % 100
     if bucket < shares.train:
         return "train"

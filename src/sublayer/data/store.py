@@ -28,7 +28,7 @@ class Store:
     """Pairs of ids, by number. Its folder holds
 
     source.ids, target.ids  the ids of all pairs, one pair after another: uint16 if they fit, else uint32
-    offsets                 where each pair begins in the two, and where the last one ends: (pairs + 1) x 2 int64
+    offsets                 where each pair begins in the two, and where the last ends: (pairs + 1) x 2 int64
     meta.json               numbers of pairs and tokens, the width of an id, and what was left out
     """
 
@@ -68,7 +68,7 @@ class Store:
         vocab_size: int = 2**16,
         notes: Mapping[str, int] | None = None,
     ) -> Store:
-        """Write `pairs` of ids below `vocab_size`, and open them; what `notes` then holds goes into meta.json.
+        """Write `pairs` of ids below `vocab_size` and open them; what `notes` then holds goes into meta.json.
 
         Whatever stops it, `folder` is afterwards as it was before, or complete.
         """
@@ -97,8 +97,8 @@ class Store:
 def tokenize(data: Data, split: Split, tokenizers: Tokenizers, folder: str | Path) -> Store:
     """Encode the pairs of a split, one row for each target, and keep them in `folder`.
 
-    Pairs with an empty side, or longer than `data.max_source` or `data.max_target` ids, are left out; meta.json
-    counts them as skipped_empty and skipped_long.
+    Pairs with an empty side, or longer than `data.max_source` or `data.max_target` ids, are left out and
+    counted in meta.json, as skipped_empty and skipped_long.
 
     Raises:
         ValueError: no pair is left, or something is wrong in the files.
@@ -127,7 +127,7 @@ def _encoded(
     if left == 0:
         raise ValueError(
             f"no pair of the '{split}' data is left: {skipped['skipped_empty']} have an empty side, "
-            f"{skipped['skipped_long']} are too long; correct the files, or raise max_source and max_target in [data]"
+            f"{skipped['skipped_long']} are too long; correct the files, or raise max_source and max_target"
         )
 
 

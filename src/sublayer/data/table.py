@@ -48,7 +48,9 @@ def _column(file: str, header: list[str], name: str | int) -> int:
 
 
 def read_jsonl(file: str, source: str, target: str) -> Iterator[Pair]:
-    """Pairs from two keys of the object on each line; the target may be a list of texts. Empty lines are left out.
+    """Pairs from two keys of the object on each line; the target may be a list of texts.
+
+    Empty lines are left out.
 
     Raises:
         ValueError: a line is not an object with both keys, or a value is not text.

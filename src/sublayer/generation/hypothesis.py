@@ -34,6 +34,10 @@ class SearchOptions:
     def __post_init__(self) -> None:
         if not 1 <= self.n_best <= self.beam:
             raise ValueError(f"n_best {self.n_best} must lie between 1 and the beam, {self.beam}")
+        if self.length_penalty < 0:
+            raise ValueError(f"length_penalty must be 0 or more, got {self.length_penalty}")
+        if self.max_length is not None and self.max_length < 1:
+            raise ValueError(f"max_length must be 1 or more, got {self.max_length}")
 
     def limit(self, source_tokens: int) -> int:
         """Tokens an output may have, the end included."""

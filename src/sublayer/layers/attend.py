@@ -22,12 +22,17 @@ class Attend(nn.Module):
         raise NotImplementedError
 
 
+SHORT = 32
+"""Keys up to which a CPU is faster with attention written out than with its fused kernel (docs/why.md)."""
+
+
 def mix(scores: Tensor, allowed: Tensor | None) -> Tensor:
     """Softmax over the allowed keys, `... q k`; a query that may see nobody gets zeros, never NaN."""
     if allowed is None:
         return scores.softmax(-1)
-    hidden = ~allowed
-    return scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(hidden, 0.0)
+    weights = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min).softmax(-1)
+    blind = ~allowed.any(-1, keepdim=True)
+    return weights.masked_fill(blind, 0.0) if bool(blind.any()) else weights
 
 
 @final
@@ -47,12 +52,16 @@ class Dense(Attend):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, frame: Frame) -> Tensor:
         """The heads, each a mixture of values."""
-        dropping = self.training and self.dropout.p > 0
-        if self.fused and not self.weights.heard and not (dropping and q.device.type == "cpu"):
+        if self.fused and not self.weights.heard and not self._is_slow_fused(q, k):
             dot = self.score.as_dot(q, k)
             if dot is not None:
                 return self._kernel(dot, v, frame)
         return self._written_out(q, k, v, frame)
+
+    def _is_slow_fused(self, q: Tensor, k: Tensor) -> bool:
+        """A CPU has no fused kernel with dropout, and in training a slow one for short sequences."""
+        training = self.training and torch.is_grad_enabled()
+        return q.device.type == "cpu" and training and (self.dropout.p > 0 or k.shape[-2] <= SHORT)
 
     def _kernel(self, dot: tuple[Tensor, Tensor, float], v: Tensor, frame: Frame) -> Tensor:
         q, k, scale = dot

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sublayer.layers.attend import Attend, Dense
 from sublayer.layers.frame import Frame
+from sublayer.layers.joint import joint
 from sublayer.layers.state import State
 
 
@@ -58,8 +59,8 @@ class SelfAttention(_Heads):
 
     def forward(self, x: Tensor, frame: Frame, state: State | None = None) -> Tensor:
         """`b n m` -> `b n m`; with a state, `x` is what is new and the past comes from the state."""
-        q, k = frame.turn(self._split(self.q(x)), self._split(self.k(x)))
-        v = self._split(self.v(x))
+        q, k, v = (self._split(t) for t in joint(x, self.q, self.k, self.v))
+        q, k = frame.turn(q, k)
         if state is not None:
             k, v = state.append(self, k, v)
         return self._join(self.attend(q, k, v, frame))
@@ -73,7 +74,8 @@ class CrossAttention(_Heads):
         """`b q m`, `b k m` -> `b q m`; with a state, the memory is projected at the first step only."""
 
         def project() -> tuple[Tensor, Tensor]:
-            return self._split(self.k(memory)), self._split(self.v(memory))
+            k, v = joint(memory, self.k, self.v)
+            return self._split(k), self._split(v)
 
         k, v = project() if state is None else state.once(self, project)
         return self._join(self.attend(self._split(self.q(x)), k, v, frame))

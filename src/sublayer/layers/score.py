@@ -35,11 +35,10 @@ class _DotForm(Score):
         """Changed queries, changed keys, scale."""
         raise NotImplementedError
 
-    @final
     def forward(self, q: Tensor, k: Tensor, frame: Frame | None = None) -> Tensor:
         """The scores before the softmax."""
         q, k, scale = self.as_dot(q, k)
-        return (q @ k.mT) * scale
+        return (q * scale) @ k.mT if scale != 1 else q @ k.mT
 
 
 @final

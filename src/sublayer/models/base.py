@@ -19,7 +19,7 @@ from sublayer.layers.state import State
 class FamilyConfig(BaseModel, ABC):
     """Abstract. A family's own keys; `build` turns them into parts, so no layer ever sees them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     SIZES: ClassVar[Mapping[str, Mapping[str, Any]]]
 
@@ -58,7 +58,10 @@ def build(family: str, size: str | None = None, **keys: Any) -> nn.Module:
 
 @final
 class EncoderDecoder(nn.Module):
-    """A two-part model: the encoder reads the source once, the decoder writes the target looking at it."""
+    """A two-part model: the encoder reads the source once, the decoder writes the target looking at it.
+
+    `max_length` is the longest sequence it has places for, None if there is no limit.
+    """
 
     def __init__(
         self,
@@ -67,8 +70,11 @@ class EncoderDecoder(nn.Module):
         encoder: Stack,
         decoder: Stack,
         head: nn.Linear,
+        *,
+        max_length: int | None = None,
     ) -> None:
         super().__init__()
+        self.max_length = max_length
         self.source_embed, self.target_embed = source_embed, target_embed
         self.encoder, self.decoder, self.head = encoder, decoder, head
 

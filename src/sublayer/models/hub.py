@@ -70,12 +70,13 @@ def read_config(folder: Path) -> tuple[str, FamilyConfig]:
     Raises:
         ValueError: no such file, no JSON, or keys of no family.
     """
-    keys = load_json(folder / "config.json")
-    family = keys.pop("family", None)
-    if family is None or family not in FAMILIES:
-        raise ValueError(
-            f"{folder / 'config.json'}: 'family' must be one of {', '.join(FAMILIES)}, got {family!r}"
-        )
+    file = folder / "config.json"
+    if not file.exists():
+        raise ValueError(f"{file} is not there; is {folder} a finished run?")
+    keys = load_json(file)
+    family = keys.pop("family", None) if isinstance(keys, dict) else None
+    if not isinstance(family, str) or family not in FAMILIES:
+        raise ValueError(f"{file}: 'family' must be one of {', '.join(FAMILIES)}, got {family!r}")
     return family, configure(family, **keys)
 
 

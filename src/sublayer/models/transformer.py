@@ -118,7 +118,15 @@ class TransformerConfig(FamilyConfig):
                 (self.n_decoder_layers or self.n_layers, True),
             )
         ]
-        network = EncoderDecoder(ScaledEmbedding(source), ScaledEmbedding(target), stacks[0], stacks[1], head)
+        is_bounded = self.position == "learned" or self.score == "location"
+        network = EncoderDecoder(
+            ScaledEmbedding(source),
+            ScaledEmbedding(target),
+            stacks[0],
+            stacks[1],
+            head,
+            max_length=self.max_length if is_bounded else None,
+        )
         glorot(network)
         if self.tied != "none":  # after glorot, whose table is the one the paper shares
             head.weight = target.weight
@@ -131,8 +139,9 @@ class TransformerConfig(FamilyConfig):
         def attention(kind: type[SelfAttention | CrossAttention]) -> Residual:
             width = self.d_head or self.d_model // self.n_heads
             attend = Dense(SCORES[self.score](width, self.max_length), self.attention_dropout)
-            heads = {"n_kv_heads": self.n_kv_heads, "d_head": self.d_head}
-            return residual(kind(self.d_model, self.n_heads, **heads, attend=attend))
+            return residual(
+                kind(self.d_model, self.n_heads, n_kv_heads=self.n_kv_heads, d_head=self.d_head, attend=attend)
+            )
 
         feedforward = FeedForward(self.d_model, self.d_ff, ACTIVATIONS[self.activation])
         cross = attention(CrossAttention) if has_cross else None

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Loss:
 
 
 class Objective(ABC):
-    """Abstract. `(model, batch) -> Loss`."""
+    """Abstract. `(model, batch) -> Loss`; which models and batches, each objective says itself."""
 
     @abstractmethod
-    def __call__(self, model: nn.Module, batch: Any) -> Loss:
+    def __call__(self, model: Any, batch: Any) -> Loss:
         """The loss of a batch."""

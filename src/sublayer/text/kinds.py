@@ -13,12 +13,14 @@ from sublayer.text.special import TOKENS
 
 BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
 
-# GPT-2's rule without its list of English endings: a piece never crosses between letters, digits, punctuation and
-# white space, and takes along the space before it. Marks belong to their letters (as in Hindi), a short ending stays
-# with its apostrophe ("'t", "'s"), and every space begins a piece, so that text can be encoded word by word.
+# GPT-2's rule without its list of English endings: a piece never crosses between letters, digits,
+# punctuation and white space, and takes along the space before it. Marks belong to their letters (as in
+# Hindi), and a short ending stays with its apostrophe ("'s"). Every space begins a piece, so that text can
+# be encoded word by word; a run is cut at 64 characters, as learning takes time quadratic in its length.
 WORD = Regex(
-    r"'\p{L}{1,2}(?!\p{L})| ?[\p{L}\p{M}]+| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]+| [^\S ]*|[^\S ]+"
-)  # fmt: skip
+    r"'\p{L}{1,2}(?!\p{L})| ?[\p{L}\p{M}]{1,64}| ?\p{N}{1,64}| ?[^\s\p{L}\p{M}\p{N}]{1,64}"
+    r"| [^\S ]{0,64}|[^\S ]{1,64}"
+)
 
 # A word spelt like a special token is cut in two, so that looking it up cannot give the special id.
 SPELT_LIKE_SPECIAL = Regex("^<(?=(?:" + "|".join(token[1:] for token in TOKENS) + ")$)")
@@ -117,8 +119,8 @@ def _unigram(vocab_size: int, before: list[normalizers.Normalizer], texts: Itera
 def _without_noise(scores: dict[str, float]) -> list[tuple[str, float]]:
     """The same scores for the same texts: the trainer adds numbers, and fills in rare bytes, in random order.
 
-    The first leaves noise far below the third decimal; the second gives every byte that is no piece of its own a
-    score in the 0.0256 above the worst, which is here the worst score of a longer piece.
+    The first leaves noise far below the third decimal. The second gives bytes that are no pieces of their own
+    scores up to 0.0256 above the worst; here they all have the worst score of a longer piece.
     """
     pieces = {piece: score for piece, score in scores.items() if piece not in TOKENS}
     worst = min((score for piece, score in pieces.items() if len(piece) > 1), default=min(pieces.values()))
@@ -130,15 +132,16 @@ def _without_noise(scores: dict[str, float]) -> list[tuple[str, float]]:
 def _wordpiece(vocab_size: int, before: list[normalizers.Normalizer], texts: Iterable[str]) -> Tokenizer:
     """BERT's pieces (Wu et al. 2016): greedy longest match inside words, `##` marks a continuation.
 
-    The vocabulary is that of byte-pair encoding with marked word starts; the library's own trainer for it breaks
+    The vocabulary is that of byte-pair encoding with marked word starts, as the library's own trainer breaks
     ties at random. Decoding puts one space between words and none before punctuation.
     """
     bert = pre_tokenizers.BertPreTokenizer()
+    short = pre_tokenizers.Split(Regex(r"\S{1,64}"), "isolated")
     mark = pre_tokenizers.Metaspace(WORD_START, "always", split=False)
     marked = Tokenizer(models.BPE())
     normalizer = normalizers.Sequence(before)
     marked.normalizer = normalizer
-    marked.pre_tokenizer = pre_tokenizers.Sequence([bert, mark])
+    marked.pre_tokenizer = pre_tokenizers.Sequence([bert, short, mark])
     counts: Counter[str] = Counter()
 
     def counted() -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 from tokenizers import Tokenizer as Pipeline
 from tokenizers import decoders
@@ -27,14 +27,14 @@ REMEMBERED = 2**20
 class Tokenizer:
     """One vocabulary. Ids 0 to 3 are `Special`, and no text is ever encoded to padding, begin or end.
 
-    The pieces `bpe` and `unigram` cut a text into are bytes, so they give back any text exactly; `characters` and
-    `words` give `<unk>` for what the training data does not have, `wordpiece` for words with such characters.
+    `bpe` and `unigram` are made of bytes, so they know and give back any text. `characters` and `words` have
+    `<unk>` for what the training data did not have, `wordpiece` for words with such characters.
     """
 
     special = Special()
 
     def __init__(self, pipeline: Pipeline) -> None:
-        # Without it "</s>" in a text would become the end of the sequence; the file does not keep the setting.
+        # Else "</s>" in a text would become the end of the sequence; the file does not keep this setting.
         pipeline.encode_special_tokens = True
         self._pipeline = pipeline
         # The kind shows in how pieces are joined.
@@ -71,8 +71,8 @@ class Tokenizer:
     def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
         """Ids of each text, without begin and end.
 
-        Words come again and again, so each is given to the pipeline once and then looked up, which is ten times
-        faster; the ids are those that the pipeline gives for the whole text.
+        Words come again and again, so each goes through the pipeline once and is then looked up, which is
+        several times faster; the ids are those that the pipeline gives for the whole text.
         """
         rows = [self._words(text) for text in texts]
         if self._remembered > REMEMBERED:
@@ -94,7 +94,7 @@ class Tokenizer:
         self._known: dict[str, list[int]] = {}
         self._remembered = 0
         if self._byte_level:
-            # Two spaces in a row have an empty word between them: the second space, which begins no other word.
+            # Between two spaces in a row stands an empty word: its id is that of the space before it.
             self._known[""] = self._pipeline.encode(" ", add_special_tokens=False).ids[:1]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -136,6 +136,7 @@ class Tokenizer:
         return cls(pipeline)
 
 
+@runtime_checkable
 class SourceAndTargets(Protocol):
     """A text and what is to be made of it, in one or more right ways."""
 
@@ -163,7 +164,7 @@ class Tokenizers:
 
     @classmethod
     def train(cls, section: TokenizerSection, pairs: Iterable[SourceAndTargets]) -> Tokenizers:
-        """What the recipe's `[tokenizer]` asks for, from `pairs`, read once; of more than `SAMPLE` characters a part.
+        """What the recipe's `[tokenizer]` asks for, from an even sample of `pairs`, which are read once.
 
         Raises:
             ValueError: there is no text to learn from, or a `vocab_size` is too small for its kind.
@@ -179,7 +180,7 @@ class Tokenizers:
         return cls(Tokenizer.train(section.source, sources), Tokenizer.train(section.target, targets))
 
     def save(self, folder: str | Path) -> None:
-        """Write `tokenizer.json`, or `tokenizer_source.json` and then `tokenizer_target.json`, into `folder`."""
+        """Write `tokenizer.json`, or `tokenizer_source.json` and then `tokenizer_target.json`."""
         if self.shared:
             self.source.save(Path(folder, "tokenizer.json"))
         else:

@@ -65,6 +65,8 @@ class Progress:
     now: Moment = START
     """When the last step began and ended: what is due at a step is asked of both."""
     window: Window = Window()
+    lr: float = 0.0
+    """Of the last step."""
     best: float | None = None
     best_step: int = 0
     worse: int = 0
@@ -103,9 +105,8 @@ def load_checkpoint(folder: Path, network: nn.Module, optimizer: torch.optim.Opt
         torch.cuda.set_rng_state(on_gpu)
     restore_optimizer(network, optimizer, tensors)
     state: dict[str, Any] = load_json(folder / "state.json")
-    moments = {name: Moment(**state.pop(name)) for name in ("before", "now")}
-    window = Window(**state.pop("window"))
-    return Progress(**state, **moments, window=window)
+    kinds = {"before": Moment, "now": Moment, "window": Window}
+    return Progress(**{key: kinds[key](**value) if key in kinds else value for key, value in state.items()})
 
 
 def prune(checkpoints: Path, keep: int) -> None:

@@ -11,6 +11,7 @@ from sublayer.config.files import load_recipe
 from sublayer.config.schema import Recipe
 from sublayer.generation.hypothesis import SearchOptions
 from sublayer.generation.predict import Predictor
+from sublayer.models.base import EncoderDecoder
 from sublayer.models.hub import load_network
 from sublayer.text.tokenizer import Tokenizers
 from sublayer.training.precision import pick_device
@@ -95,6 +96,8 @@ def load_predictor(folder: Path, *, beam: int | None = None, device: str = "auto
             f"{folder} is not finished; go on with `sublayer train {run.recipe} --out {folder} --resume`"
         )
     network = load_network(folder).to(pick_device(device))
+    if not isinstance(network, EncoderDecoder):
+        raise ValueError(f"the model of {folder} is no encoder-decoder, so it turns no text into text")
     return Predictor(
         network,
         Tokenizers.load(folder),

@@ -14,7 +14,7 @@ from sublayer.config.schema import Recipe
 from sublayer.data.order import Order
 from sublayer.data.source import read, splits
 from sublayer.data.store import Store, tokenize
-from sublayer.models.base import EncoderDecoder, configure
+from sublayer.models.base import EncoderDecoder, FamilyConfig, configure
 from sublayer.models.hub import put_tensors, read_tensors, write_config, write_tensors
 from sublayer.objectives.seq2seq import Seq2Seq
 from sublayer.text.tokenizer import Tokenizers
@@ -131,7 +131,7 @@ def prepare(run: Run, recipe: Recipe) -> Job:
         ValueError: the data is not there or wrong, or the model's keys do not fit.
     """
     device = pick_device(recipe.training.device)
-    model_keys(recipe, 8, 8)  # a wrong key is told before an hour of tokenizing
+    model_config(recipe, 8, 8)  # a wrong key is told before an hour of tokenizing
     if tokenizers_exist(run.folder):
         tokenizers = Tokenizers.load(run.folder)
     else:
@@ -144,13 +144,14 @@ def prepare(run: Run, recipe: Recipe) -> Job:
         for split in splits(recipe.data)
         if split != "test"
     }
-    keys = model_keys(recipe, tokenizers.source.vocab_size, tokenizers.target.vocab_size)
-    config = configure(recipe.model.family, recipe.model.size, **keys)
+    config = model_config(recipe, tokenizers.source.vocab_size, tokenizers.target.vocab_size)
     write_config(config, recipe.model.family, run.folder)
     network = config.build().to(device)
+    if not isinstance(network, EncoderDecoder):
+        raise ValueError(f"model.family {recipe.model.family} is no encoder-decoder; the objective needs one")
     if recipe.training.compile:
-        for stack in (network.encoder, network.decoder):
-            stack.compile(dynamic=True)
+        network.encoder.compile(dynamic=True)
+        network.decoder.compile(dynamic=True)
     return Job(run, recipe, tokenizers, stores["train"], stores.get("valid"), network)
 
 
@@ -159,8 +160,8 @@ def tokenizers_exist(folder: Path) -> bool:
     return (folder / "tokenizer.json").exists() or (folder / "tokenizer_target.json").exists()
 
 
-def model_keys(recipe: Recipe, source_vocab: int, target_vocab: int) -> dict[str, Any]:
-    """The recipe's keys for the family with the vocabulary sizes, checked.
+def model_config(recipe: Recipe, source_vocab: int, target_vocab: int) -> FamilyConfig:
+    """The family's configuration: the recipe's keys and the tokenizers' vocabulary sizes.
 
     Raises:
         ValueError: a key is unknown or out of range.
@@ -172,8 +173,7 @@ def model_keys(recipe: Recipe, source_vocab: int, target_vocab: int) -> dict[str
     keys["vocab_size"] = target_vocab
     if recipe.tokenizer.shared is None:
         keys["source_vocab_size"] = source_vocab
-    configure(recipe.model.family, recipe.model.size, **keys)
-    return keys
+    return configure(recipe.model.family, recipe.model.size, **keys)
 
 
 def finish(trainer: Trainer, job: Job) -> dict[str, Any]:

@@ -109,8 +109,9 @@ class Trainer:
         total_sum, nll_sum, norm_value = torch.stack([total, nll, norm]).tolist()
         if not math.isfinite(total_sum + norm_value):
             raise ValueError(self._not_finite(taken))
+        p.lr = self.rate(p.step + 1, p.now.progress)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(p.step + 1, p.now.progress)
+            group["lr"] = p.lr
         self.optimizer.step()
         p.step += 1
         p.window = p.window.plus(total_sum, nll_sum, norm_value, tokens)
@@ -161,9 +162,8 @@ class Trainer:
 
     def _log(self, log: Log) -> None:
         p = self.progress
-        lr = self.optimizer.param_groups[0]["lr"]
         record = {"step": p.step, "epoch": p.now.epoch, "minutes": p.now.minutes, "split": "train"}
-        self._tell(log, record | p.window.means(p.now.minutes) | {"lr": lr})
+        self._tell(log, record | p.window.means(p.now.minutes) | {"lr": p.lr})
         p.window = Window(since=p.now.minutes)
 
     def _validate(self, log: Log) -> None:
