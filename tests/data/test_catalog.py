@@ -84,7 +84,7 @@ def test_a_folder_without_catalogues(tmp_path):
         list(read_po(str(tmp_path)))
 
 
-@pytest.mark.parametrize("content", ["plain text\n", 'msgid "a"\nmsgstr "b\n', "msgstr[x]\n"])
+@pytest.mark.parametrize("content", ["plain text\n", 'msgid "a"\nmsgid "b"\n', "msgstr[x]\n"])
 def test_no_catalogue(tmp_path, content):
     (tmp_path / "a.po").write_text(content, encoding="utf-8")
     with pytest.raises(

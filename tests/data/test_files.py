@@ -57,7 +57,7 @@ def test_any_bytes_are_read_or_refused_in_one_sentence(folder, packed, content):
 def test_half_a_gzip_file_is_refused(folder, content, cut):
     file = folder / "half.gz"
     file.write_bytes(gzip.compress(content)[:-cut])
-    with pytest.raises(ValueError, match=r"half\.gz(:1)? (is|has)"):
+    with pytest.raises(ValueError, match=r"half\.gz(:\d+)? (is|has)"):
         list(lines(str(file)))
 
 

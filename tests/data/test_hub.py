@@ -48,9 +48,9 @@ def test_folder_of_files(tmp_path, monkeypatch):
 
 
 def test_missing_column(saved):
-    data = HubData(kind="huggingface", name=saved, source="translation.ed", target="references")
+    data = HubData(kind="huggingface", name=saved, source="translation.deu", target="references")
     message = (
-        r"row 0 of '.*', split 'train' has no 'ed' for the column 'translation\.ed'; did you mean 'de'\?"
+        r"row 0 of '.*', split 'train' has no 'deu' for the column 'translation\.deu'; did you mean 'de'\?"
     )
     with pytest.raises(ValueError, match=message):
         list(read(data, "train"))
@@ -59,7 +59,7 @@ def test_missing_column(saved):
 def test_value_that_is_no_text(saved):
     data = HubData(kind="huggingface", name=saved, source="translation.en", target="number")
     with pytest.raises(
-        ValueError, match="the target of row 0 of '.*', split 'train' is of type int: give text"
+        ValueError, match=r"the target of row 0 of '.*', split 'train' is of type int: give text"
     ):
         list(read(data, "train"))
     data = HubData(kind="huggingface", name=saved, source="number.en", target="number")
@@ -69,13 +69,13 @@ def test_value_that_is_no_text(saved):
 
 def test_missing_split(saved):
     data = HubData(kind="huggingface", name=saved, test="holdout")
-    with pytest.raises(ValueError, match="split 'holdout' of the data set '.*' cannot be loaded"):
+    with pytest.raises(ValueError, match=r"split 'holdout' of the data set '.*' cannot be loaded"):
         list(read(data, "test"))
 
 
 def test_missing_data_set(tmp_path):
     data = HubData(kind="huggingface", name=str(tmp_path / "nowhere"))
-    with pytest.raises(ValueError, match="split 'train' of the data set '.*nowhere' cannot be loaded"):
+    with pytest.raises(ValueError, match=r"split 'train' of the data set '.*nowhere' cannot be loaded"):
         list(read(data, "train"))
 
 

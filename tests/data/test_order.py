@@ -43,12 +43,12 @@ def test_permutation_of_more_than_memory_holds():
 
 
 def test_permutation_looks_random():
-    """Every index lands everywhere: chi-square over 2,000 keys, far out of the tail for a fair shuffle."""
+    """Every index lands everywhere: chi-square over 500 keys, below what a fair shuffle hardly ever gives."""
     n = 10
     counts = np.zeros((n, n))
-    for key in range(2_000):
+    for key in range(500):
         counts[np.arange(n), permutation(n, [key])(np.arange(n))] += 1
-    expected = 2_000 / n
+    expected = 500 / n
     chi_square = ((counts - expected) ** 2 / expected).sum()
     assert chi_square < 81 + 5 * np.sqrt(2 * 81)
     one = permutation(100_000, [3])(np.arange(100_000))

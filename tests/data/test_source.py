@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import chain
 
 import pytest
 from hypothesis import given
@@ -29,7 +30,7 @@ def test_shares_of_the_training_files(tmp_path):
     assert splits(data) == ("train", "valid", "test")
     parts = {split: list(read(data, split)) for split in splits(data)}
     every = [Pair(row["source"], (row["target"],)) for row in rows]
-    assert sorted(sum(parts.values(), []), key=lambda pair: int(pair.targets[0])) == every
+    assert sorted(chain.from_iterable(parts.values()), key=lambda pair: int(pair.targets[0])) == every
     sources = [{pair.source for pair in part} for part in parts.values()]
     assert not sources[0] & sources[1]
     assert not sources[0] & sources[2]
@@ -57,25 +58,27 @@ def test_shares_and_files():
         read(data, "train")
 
 
-class TestCmudict:
-    @pytest.fixture(scope="class")
-    def train(self):
-        return list(read(CmudictData(kind="cmudict"), "train"))
+@pytest.fixture(scope="module")
+def pronounced() -> list[Pair]:
+    return list(read(CmudictData(kind="cmudict"), "train"))
 
-    def test_words_in_order_with_all_pronunciations(self, train):
-        words = [pair.source for pair in train]
-        assert words == sorted(set(words))
-        assert 0.88 < len(words) / 126_000 < 0.92
-        by_word = {pair.source: pair.targets for pair in train}
-        assert by_word["transformer"] == ("T R AE N S F AO R M ER",)
-        assert by_word["tomato"] == ("T AH M EY T OW", "T AH M AA T OW")
 
-    def test_without_stress_alike_pronunciations_are_one(self, train):
-        assert all(len(set(pair.targets)) == len(pair.targets) > 0 for pair in train)
-        assert not {*"0123456789"} & {*"".join(target for pair in train for target in pair.targets)}
+def test_cmudict_words_in_order_with_all_pronunciations(pronounced):
+    words = [pair.source for pair in pronounced]
+    assert words == sorted(set(words))
+    assert 0.88 < len(words) / 126_000 < 0.92
+    by_word = {pair.source: pair.targets for pair in pronounced}
+    assert by_word["transformer"] == ("T R AE N S F AO R M ER",)
+    assert by_word["tomato"] == ("T AH M EY T OW", "T AH M AA T OW")
 
-    def test_stress_on_demand(self):
-        stressed = read(CmudictData(kind="cmudict", stress=True), "train")
-        assert next(pair for pair in stressed if pair.source == "transformer").targets == (
-            "T R AE0 N S F AO1 R M ER0",
-        )
+
+def test_cmudict_pronunciations_that_differ_in_stress_are_one(pronounced):
+    assert all(len(set(pair.targets)) == len(pair.targets) > 0 for pair in pronounced)
+    assert not {*"0123456789"} & {*"".join(target for pair in pronounced for target in pair.targets)}
+
+
+def test_cmudict_stress_on_demand():
+    stressed = read(CmudictData(kind="cmudict", stress=True), "train")
+    assert next(pair for pair in stressed if pair.source == "transformer").targets == (
+        "T R AE0 N S F AO1 R M ER0",
+    )

@@ -66,6 +66,7 @@ def test_fused_equals_written_out(monkeypatch, score, mask, n_kv_heads, biased):
     part, inputs, position = Dense(DOT_FORMS[score]()), heads(n_kv_heads), Slope() if biased else None
     written_out = Dense(part.score, fused=False)
     expected = outcome(written_out, inputs, frame(MASKS[mask], position))
+    monkeypatch.setattr(attend, "SHORT", 0)
     monkeypatch.setattr(attend, "mix", None)  # so that nothing but the kernel can answer
     for got, wanted in zip(outcome(part, inputs, frame(MASKS[mask], position)), expected, strict=True):
         torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-5)
@@ -96,7 +97,8 @@ def test_equals_the_formula_query_by_query(score, mask, n_kv_heads):
 
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("biased", [False, True], ids=["", "biased"])
-def test_a_query_that_sees_nobody_gets_zeros_and_gives_zero_gradients(fused, biased):
+def test_a_query_that_sees_nobody_gets_zeros_and_gives_zero_gradients(monkeypatch, fused, biased):
+    monkeypatch.setattr(attend, "SHORT", 0)
     inputs, position = heads(), Slope() if biased else None
     out, *gradients = outcome(Dense(fused=fused), inputs, frame(MASKS["a row that sees nobody"], position))
     assert torch.equal(out[1], torch.zeros_like(out[1]))

@@ -1,4 +1,4 @@
-"""Smoothed cross-entropy equals torch's and the paper's formula, in every chunk and to every input's gradient."""
+"""Smoothed cross-entropy equals torch's and the paper's formula, gradients too, whatever the chunks."""
 
 from __future__ import annotations
 

@@ -159,7 +159,9 @@ def test_model_keys_are_checked_before_the_data(make_recipe, tmp_path):
         ("training.best=blue", "did you mean 'bleu'"),
         ("training.evaluate=sometimes", "is no interval"),
     ):
-        recipe = make_recipe(change) if change != "model.d_model=10" else make_recipe(change, "model.n_heads=4")
+        recipe = (
+            make_recipe(change) if change != "model.d_model=10" else make_recipe(change, "model.n_heads=4")
+        )
         with pytest.raises(ValueError, match=message):
             train(recipe, tmp_path / re.sub(r"\W", "", change))
 
@@ -203,7 +205,9 @@ def test_loss_that_is_no_number_names_the_first_bad_module(make_recipe, tmp_path
         return forward(self, x) * (float("nan") if calls > 6 else 1.0)
 
     monkeypatch.setattr(FeedForward, "forward", spoiled)
-    with pytest.raises(ValueError, match=r"step 4: .* first bad: output of encoder\.blocks\.0\.feedforward\.layer"):
+    with pytest.raises(
+        ValueError, match=r"step 4: .* first bad: output of encoder\.blocks\.0\.feedforward\.layer"
+    ):
         train(make_recipe("training.evaluate=100 %"), tmp_path / "run")
 
 

@@ -26,12 +26,13 @@ for verb in VERBS:
     app.command()(verb)
 
 
-def _show_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> bool:
     if wanted:
         from importlib.metadata import version
 
         typer.echo(f"sublayer {version('sublayer')}")
         raise typer.Exit
+    return wanted
 
 
 ShowVersion = Annotated[

@@ -78,4 +78,6 @@ def print_estimate(e: Estimate) -> None:
     console.print(table)
     state = f"{e.decoding.per_target_token:,} bytes a target token, {e.decoding.per_source_token:,} a source token"
     console.print(f"state while decoding, each hypothesis: {state}\n")
-    console.print(f"here: {e.tokens_per_second:,.0f} target tokens/s, {e.minutes:,.1f} min for {e.epochs:,.1f} epochs")
+    console.print(
+        f"here: {e.tokens_per_second:,.0f} target tokens/s, {e.minutes:,.1f} min for {e.epochs:,.1f} epochs"
+    )

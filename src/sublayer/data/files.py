@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO, cast
 
 
 @contextmanager
-def opened(file: str) -> Iterator[BinaryIO]:
+def opened(file: str) -> Iterator[BufferedIOBase]:
     """The bytes of `file`, unpacked if its name ends in `.gz`.
 
     Raises:
@@ -24,8 +24,7 @@ def opened(file: str) -> Iterator[BinaryIO]:
         raise empty(file)
     try:
         with path.open("rb") as plain:
-            # GzipFile does all that is asked of a binary stream here, but is not declared as one
-            yield cast(BinaryIO, gzip.GzipFile(fileobj=plain)) if path.suffix == ".gz" else plain
+            yield gzip.GzipFile(fileobj=plain) if path.suffix == ".gz" else plain
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{file} is damaged or no gzip file ({error}): fetch it or pack it again") from error
 
@@ -44,7 +43,7 @@ def lines(file: str) -> Iterator[str]:
         raise empty(file)
 
 
-def text_lines(stream: BinaryIO, name: str) -> Iterator[str]:
+def text_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
     """The lines of an open stream, called `name` in errors.
 
     Raises:

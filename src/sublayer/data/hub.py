@@ -39,7 +39,8 @@ def _rows(data: HubData, split: str) -> Any:
 def _value(row: Any, column: str, where: str) -> object:
     """What stands in `column`, whose dots go into nested fields."""
     for name in column.split("."):
-        if not isinstance(row, dict) or name not in row:
-            raise ValueError(f"{where} has no '{name}' for the column '{column}'; {nearest(name, row or ())}")
-        row = row[name]
+        fields = row if isinstance(row, dict) else {}
+        if name not in fields:
+            raise ValueError(f"{where} has no '{name}' for the column '{column}'; {nearest(name, fields)}")
+        row = fields[name]
     return row

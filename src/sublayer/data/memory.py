@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import BinaryIO
+from io import BufferedIOBase
 from xml.etree.ElementTree import Element
 
 from sublayer.data.files import opened
@@ -48,7 +48,7 @@ def read_tmx(file: str, source: str, target: str) -> Iterator[Pair]:
         )
 
 
-def _units(stream: BinaryIO) -> Iterator[Element]:
+def _units(stream: BufferedIOBase) -> Iterator[Element]:
     """Each `tu` element, which is then taken out of the tree: the tree of a whole memory would not fit."""
     from defusedxml.ElementTree import iterparse
 

@@ -44,8 +44,8 @@ class Order:
 def cut(indices: Indices, lengths: NDArray[np.int64], batch_tokens: int) -> list[Indices]:
     """Put pairs of like lengths (m 2) together; rows times the longest side stay within `batch_tokens`."""
     longer, difference = lengths.max(axis=1), lengths[:, 0] - lengths[:, 1]
-    # Up and down by turns, so that in a batch across two lengths the shorter sides are alike too; pairs with equal
-    # lengths stay in the order of `indices`.
+    # Up and down by turns, so that in a batch across two lengths the shorter sides are alike too; pairs of
+    # equal lengths stay in the order of `indices`.
     order = np.lexsort((np.where(longer % 2 == 0, difference, -difference), longer))
     batches = []
     begin = 0

@@ -25,7 +25,9 @@ OFFSET = np.dtype("<i8")
 
 @final
 class Store:
-    """Pairs of ids, by number. Its folder holds
+    """Pairs of ids, by number. They stay on disk; what was read is cached as long as the system has room.
+
+    The folder holds
 
     source.ids, target.ids  the ids of all pairs, one pair after another: uint16 if they fit, else uint32
     offsets                 where each pair begins in the two, and where the last ends: (pairs + 1) x 2 int64

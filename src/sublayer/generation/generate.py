@@ -28,7 +28,9 @@ def generate(
     memory = network.encode(source, source_valid)
     lengths = source_valid.sum(1) if source_valid is not None else torch.full((len(source),), source.shape[1])
     limits = torch.tensor([options.limit(n) for n in lengths.tolist()], device=source.device)
-    if network.max_length is not None:  # what is read holds the start but not the last token: one for the other
+    if (
+        network.max_length is not None
+    ):  # what is read holds the start but not the last token: one for the other
         limits = limits.clamp(max=network.max_length)
     if options.beam == 1:
         return greedy(network, memory, source_valid, limits, options.length_penalty, special)

@@ -52,7 +52,7 @@ class Predictor:
     def n_best(
         self, texts: Sequence[str], n: int, progress: Callable[[int], None] | None = None
     ) -> list[list[Prediction]]:
-        """The `n` best outputs of each text, best first; `progress` hears how many texts each batch finished."""
+        """The `n` best outputs of each text, best first; `progress` hears how many texts a batch finished."""
         if isinstance(texts, str):
             raise ValueError("give a list of texts, not one text")
         options = replace(self.options, n_best=n)

@@ -30,17 +30,16 @@ def mix(scores: Tensor, allowed: Tensor | None) -> Tensor:
     """Softmax over the allowed keys, `... q k`; a query that may see nobody gets zeros, never NaN."""
     if allowed is None:
         return scores.softmax(-1)
-    weights = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min).softmax(-1)
-    blind = ~allowed.any(-1, keepdim=True)
-    return weights.masked_fill(blind, 0.0) if bool(blind.any()) else weights
+    hidden = ~allowed
+    return scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(hidden, 0.0)
 
 
 @final
 class Dense(Attend):
     """Every query sees every allowed key (Vaswani et al. 2017, eq. 1), by any `Score`.
 
-    PyTorch's fused kernel does it when the score is a product and nobody listens at the tap `weights`; otherwise it
-    is written out. `fused=False` always writes it out.
+    PyTorch's fused kernel does it when the score is a product and nobody listens at the tap `weights`;
+    otherwise it is written out. `fused=False` always writes it out.
     """
 
     def __init__(self, score: Score | None = None, dropout: float = 0.0, *, fused: bool = True) -> None:

@@ -15,8 +15,8 @@ from sublayer.layers.state import State
 class _Heads(nn.Module):
     """Abstract. The four projections (Vaswani et al. 2017, section 3.2.2).
 
-    `n_kv_heads` covers a family: `n_heads` is multi-head attention, 1 is multi-query (Shazeer 2019), between is
-    grouped-query attention (Ainslie et al. 2023).
+    `n_kv_heads` covers a family: `n_heads` is multi-head attention, 1 is multi-query (Shazeer 2019), between
+    is grouped-query attention (Ainslie et al. 2023).
     """
 
     def __init__(

@@ -12,15 +12,19 @@ def joint(x: Tensor, *layers: nn.Module) -> tuple[Tensor, ...]:
 
     In training one product serves them all: fewer and larger ones, forward and backward. The weights stay in
     layers of their own, so that each can be named, adapted, quantized and listened to; where one is no plain
-    `nn.Linear`, or somebody listens to it, and where no gradient is needed, each is called by itself.
+    `nn.Linear`, has a bias that another has not, or is listened to, and where no gradient is needed, each is
+    called by itself.
     """
     plain = [layer for layer in layers if type(layer) is nn.Linear and not _is_heard(layer)]
-    if len(plain) < len(layers) or not torch.is_grad_enabled():
+    biases = [layer.bias for layer in plain if layer.bias is not None]
+    if len(plain) < len(layers) or len(biases) not in {0, len(layers)} or not torch.is_grad_enabled():
         return tuple(layer(x) for layer in layers)
     weight = torch.cat([layer.weight for layer in plain])
-    bias = None if plain[0].bias is None else torch.cat([layer.bias for layer in plain])
+    bias = torch.cat(tuple(biases)) if biases else None
     return F.linear(x, weight, bias).split([layer.out_features for layer in plain], -1)
 
 
 def _is_heard(layer: nn.Module) -> bool:
-    return bool(layer._forward_hooks or layer._forward_pre_hooks)
+    return bool(
+        layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
+    )

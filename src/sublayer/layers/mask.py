@@ -1,7 +1,7 @@
 """Who may see whom: predicates on positions, which compose with `&`, `|` and `~`.
 
-A mask compares positions, never tensor sizes, so it is right under caching without a special case, and it stays
-symbolic until somebody needs the dense tensor.
+A mask compares positions, never tensor sizes, so it is right under caching without a special case, and it
+stays symbolic until somebody needs the dense tensor.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How a model knows where a token stands.
 
-A scheme answers exactly one of three questions: what to add to the embeddings, how to turn queries and keys, what
-to add to the scores.
+A scheme answers exactly one of three questions: what to add to the embeddings, how to turn queries and keys,
+what to add to the scores.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class General(_DotForm):
 
 @final
 class ContentBased(_DotForm):
-    """beta cos(q, k) (Graves et al. 2014, Neural Turing Machines, eqs. 5 and 6), with one learned strength beta > 0.
+    """beta cos(q, k) (Graves et al. 2014, eqs. 5 and 6), with one learned strength beta > 0.
 
     A cosine lies in [-1, 1], so without a strength the softmax could never single out a key.
     """

@@ -106,9 +106,20 @@ class EncoderDecoder(nn.Module):
         return self.head(self.decode_hidden(target_in, memory, source_valid, state))
 
     def hidden(self, source: Tensor, target_in: Tensor, source_valid: Tensor | None = None) -> Tensor:
-        """Ids `b k`, `b q` -> the decoder's output `b q m`: what a loss that brings its own head product needs."""
+        """Ids `b k`, `b q` -> the decoder's output `b q m`: for losses that bring their own head product."""
         return self.decode_hidden(target_in, self.encode(source, source_valid), source_valid)
 
     def forward(self, source: Tensor, target_in: Tensor, source_valid: Tensor | None = None) -> Tensor:
         """Ids `b k`, `b q` -> logits `b q v`."""
         return self.head(self.hidden(source, target_in, source_valid))
+
+
+def as_encoder_decoder(network: nn.Module) -> EncoderDecoder:
+    """The network, if it has two parts.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if not isinstance(network, EncoderDecoder):
+        raise ValueError(f"{type(network).__name__} is no encoder-decoder, so it turns no text into text")
+    return network

@@ -67,7 +67,7 @@ class TransformerConfig(FamilyConfig):
     activation: Literal["relu", "gelu"] = "relu"
     score: Literal["scaled_dot", "dot", "general", "additive", "content", "location"] = "scaled_dot"
     tied: Literal["all", "output", "none"] = "all"
-    """Which of source embedding, target embedding and pre-softmax matrix are one: all three, the last two, none."""
+    """Which of source embedding, target embedding, pre-softmax matrix are one: all, the last two, none."""
     max_length: PositiveInt = 512
     """Longest sequence of learned positions and of the location score; the others have no limit."""
 
@@ -82,7 +82,8 @@ class TransformerConfig(FamilyConfig):
     def _fits(self) -> TransformerConfig:
         if self.d_head is None and self.d_model % self.n_heads:
             raise ValueError(
-                f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}; change one or give d_head"
+                f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}; "
+                "change one or give d_head"
             )
         if self.n_kv_heads is not None and self.n_heads % self.n_kv_heads:
             raise ValueError(f"n_heads {self.n_heads} is not divisible by n_kv_heads {self.n_kv_heads}")
@@ -140,7 +141,9 @@ class TransformerConfig(FamilyConfig):
             width = self.d_head or self.d_model // self.n_heads
             attend = Dense(SCORES[self.score](width, self.max_length), self.attention_dropout)
             return residual(
-                kind(self.d_model, self.n_heads, n_kv_heads=self.n_kv_heads, d_head=self.d_head, attend=attend)
+                kind(
+                    self.d_model, self.n_heads, n_kv_heads=self.n_kv_heads, d_head=self.d_head, attend=attend
+                )
             )
 
         feedforward = FeedForward(self.d_model, self.d_ff, ACTIVATIONS[self.activation])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
@@ -138,29 +139,21 @@ def _wordpiece(vocab_size: int, before: list[normalizers.Normalizer], texts: Ite
     bert = pre_tokenizers.BertPreTokenizer()
     short = pre_tokenizers.Split(Regex(r"\S{1,64}"), "isolated")
     mark = pre_tokenizers.Metaspace(WORD_START, "always", split=False)
-    marked = Tokenizer(models.BPE())
     normalizer = normalizers.Sequence(before)
+    marked = Tokenizer(models.BPE())
     marked.normalizer = normalizer
     marked.pre_tokenizer = pre_tokenizers.Sequence([bert, short, mark])
-    counts: Counter[str] = Counter()
+    characters: Counter[str] = Counter()
 
     def counted() -> Iterator[str]:
         for text in texts:
-            counts.update(normalizer.normalize_str(text))
+            characters.update(normalizer.normalize_str(text))
             yield text
 
     trainer = trainers.BpeTrainer(vocab_size=vocab_size, min_frequency=2, show_progress=False)
     marked.train_from_iterator(counted(), trainer)
-    # Characters come first, each as a word's start and as its continuation; what they leave is for merges.
-    room = (vocab_size - len(TOKENS)) // 2
-    characters = sorted((c for c in counts if not c.isspace()), key=lambda c: (-counts[c], c))[:room]
-    merges = sorted(marked.get_vocab(), key=marked.get_vocab().__getitem__)
-    merges = [merge for merge in merges if set(merge) <= {*characters, WORD_START} and merge != WORD_START]
-    pieces = [*TOKENS]
-    for text in characters:
-        pieces += [text, "##" + text]
-    pieces += [m.removeprefix(WORD_START) if m.startswith(WORD_START) else "##" + m for m in merges]
-    vocabulary = {piece: id for id, piece in enumerate([*dict.fromkeys(pieces)][:vocab_size])}
+    ids = marked.get_vocab()
+    vocabulary = _wordpiece_vocabulary(characters, sorted(ids, key=ids.__getitem__), vocab_size)
 
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=TOKENS[3], max_input_chars_per_word=100))
     tokenizer.add_special_tokens(list(TOKENS))
@@ -168,6 +161,18 @@ def _wordpiece(vocab_size: int, before: list[normalizers.Normalizer], texts: Ite
     tokenizer.pre_tokenizer = bert
     tokenizer.decoder = decoders.WordPiece()
     return tokenizer
+
+
+def _wordpiece_vocabulary(characters: Counter[str], merges: list[str], vocab_size: int) -> dict[str, int]:
+    """The most frequent characters, each as a word's start and its continuation, then merges made of them."""
+    by_count = sorted((c for c in characters if not c.isspace()), key=lambda c: (-characters[c], c))
+    kept = by_count[: (vocab_size - len(TOKENS)) // 2]
+    pieces = [*TOKENS, *chain.from_iterable((character, "##" + character) for character in kept)]
+    known = {*kept, WORD_START}
+    for merge in merges:
+        if known.issuperset(merge) and merge != WORD_START:
+            pieces.append(merge[1:] if merge[0] == WORD_START else "##" + merge)
+    return {piece: id for id, piece in enumerate([*dict.fromkeys(pieces)][:vocab_size])}
 
 
 _LEARN: dict[TokenizerKind, Callable[[int, list[normalizers.Normalizer], Iterable[str]], Tokenizer]] = {

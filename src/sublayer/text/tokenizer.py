@@ -16,7 +16,7 @@ from sublayer.config.schema import TokenizerSection, TokenizerSide
 from sublayer.text.kinds import learn
 from sublayer.text.special import TOKENS, Special
 
-SAMPLE = 2**26
+SAMPLE = 2**25
 """Characters that vocabularies are learned from; longer texts are thinned evenly to fit."""
 
 REMEMBERED = 2**20

@@ -16,14 +16,14 @@ from sublayer.config.schema import Recipe
 from sublayer.data.batch import Batch, collate
 from sublayer.data.order import cut
 from sublayer.data.source import Pair, read
-from sublayer.models.base import EncoderDecoder
+from sublayer.models.base import EncoderDecoder, as_encoder_decoder
 from sublayer.objectives.seq2seq import Seq2Seq
 from sublayer.scaling.count import Count, count
 from sublayer.scaling.memory import DecodingMemory, TrainingMemory, decoding_memory, training_memory
 from sublayer.text.special import Special
 from sublayer.text.tokenizer import Tokenizers
 from sublayer.training.optimizers import make_optimizer
-from sublayer.training.precision import autocast, pick_device
+from sublayer.training.precision import autocast, pick_device, uses_bfloat16
 from sublayer.training.run import set_threads
 from sublayer.training.start import model_config
 
@@ -85,9 +85,7 @@ def estimate(recipe: Recipe) -> Estimate:
     config = model_config(recipe, tokenizers.source.vocab_size, tokenizers.target.vocab_size)
 
     def build() -> EncoderDecoder:
-        network = config.build()
-        assert isinstance(network, EncoderDecoder)
-        return network
+        return as_encoder_decoder(config.build())
 
     device = pick_device(t.device)
     largest = max(batches, key=lambda batch: batch.source.numel() + batch.target.numel())
@@ -106,7 +104,9 @@ def estimate(recipe: Recipe) -> Estimate:
         source,
         target,
         count(build, round(source), round(target)),
-        training_memory(build, b, n, largest.target.shape[1] - 1, bfloat16=context.fast_dtype == torch.bfloat16),
+        training_memory(
+            build, b, n, largest.target.shape[1] - 1, bfloat16=uses_bfloat16(t.precision, device)
+        ),
         decoding_memory(build()),
         rate,
         minutes / epoch_minutes,
@@ -124,7 +124,9 @@ def _encoded(sample: list[Pair], tokenizers: Tokenizers) -> list[tuple[Any, Any]
     sources = tokenizers.source.encode_batch([pair.source for pair in sample])
     targets = tokenizers.target.encode_batch([pair.targets[0] for pair in sample])
     return [
-        (np.array(s, np.uint32), np.array(t, np.uint32)) for s, t in zip(sources, targets, strict=True) if s and t
+        (np.array(s, np.uint32), np.array(t, np.uint32))
+        for s, t in zip(sources, targets, strict=True)
+        if s and t
     ]
 
 
@@ -147,4 +149,3 @@ def _rate(network: EncoderDecoder, recipe: Recipe, batches: list[Batch], context
     chosen = [batches[i * (len(batches) - 1) // STEPS] for i in range(STEPS + 1)]
     seconds(chosen[0])
     return median(batch.tokens / seconds(batch) for batch in chosen[1:])
-

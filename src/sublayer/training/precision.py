@@ -30,7 +30,11 @@ def has_bfloat16(device: torch.device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def uses_bfloat16(precision: str, device: torch.device) -> bool:
+    """Whether matrix products are in bfloat16: where asked for or, by "auto", where they are faster."""
+    return precision == "bfloat16" or (precision == "auto" and has_bfloat16(device))
+
+
 def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """The context of a training step: bfloat16 products where asked for or, by "auto", where they are faster."""
-    enabled = precision == "bfloat16" or (precision == "auto" and has_bfloat16(device))
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+    """The context of a training step; weights stay in float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(precision, device))

@@ -11,7 +11,7 @@ from sublayer.config.files import load_recipe
 from sublayer.config.schema import Recipe
 from sublayer.generation.hypothesis import SearchOptions
 from sublayer.generation.predict import Predictor
-from sublayer.models.base import EncoderDecoder
+from sublayer.models.base import as_encoder_decoder
 from sublayer.models.hub import load_network
 from sublayer.text.tokenizer import Tokenizers
 from sublayer.training.precision import pick_device
@@ -95,11 +95,8 @@ def load_predictor(folder: Path, *, beam: int | None = None, device: str = "auto
         raise ValueError(
             f"{folder} is not finished; go on with `sublayer train {run.recipe} --out {folder} --resume`"
         )
-    network = load_network(folder).to(pick_device(device))
-    if not isinstance(network, EncoderDecoder):
-        raise ValueError(f"the model of {folder} is no encoder-decoder, so it turns no text into text")
     return Predictor(
-        network,
+        as_encoder_decoder(load_network(folder)).to(pick_device(device)),
         Tokenizers.load(folder),
         search_options(recipe, beam=beam),
         batch_tokens=recipe.generation.batch_tokens,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,17 @@ from sublayer.config.schema import Recipe
 from sublayer.data.order import Order
 from sublayer.data.source import read, splits
 from sublayer.data.store import Store, tokenize
-from sublayer.models.base import EncoderDecoder, FamilyConfig, configure
-from sublayer.models.hub import put_tensors, read_tensors, write_config, write_tensors
+from sublayer.models.base import EncoderDecoder, FamilyConfig, as_encoder_decoder, configure
+from sublayer.models.hub import put_tensors, read_config, read_tensors, write_config, write_tensors
 from sublayer.objectives.seq2seq import Seq2Seq
+from sublayer.scaling.memory import training_memory
 from sublayer.text.tokenizer import Tokenizers
 from sublayer.training.callbacks import Listener
 from sublayer.training.checkpoint import mean_of, step_folders
 from sublayer.training.clock import Clock
 from sublayer.training.curves import draw_curves
 from sublayer.training.diagnose import is_out_of_memory
-from sublayer.training.precision import pick_device
+from sublayer.training.precision import pick_device, uses_bfloat16
 from sublayer.training.run import Run, set_threads
 from sublayer.training.schedules import make_schedule
 from sublayer.training.trainer import Trainer
@@ -62,7 +63,7 @@ def train(
         trainer.fit(Clock(run.clock))
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
-            raise MemoryError(_memory_advice(recipe)) from None
+            raise MemoryError(_memory_advice(job)) from None
         raise
     finally:
         for listener in listeners:
@@ -146,9 +147,7 @@ def prepare(run: Run, recipe: Recipe) -> Job:
     }
     config = model_config(recipe, tokenizers.source.vocab_size, tokenizers.target.vocab_size)
     write_config(config, recipe.model.family, run.folder)
-    network = config.build().to(device)
-    if not isinstance(network, EncoderDecoder):
-        raise ValueError(f"model.family {recipe.model.family} is no encoder-decoder; the objective needs one")
+    network = as_encoder_decoder(config.build()).to(device)
     if recipe.training.compile:
         network.encoder.compile(dynamic=True)
         network.decoder.compile(dynamic=True)
@@ -219,9 +218,22 @@ def finished_report(run: Run) -> dict[str, Any]:
     return report
 
 
-def _memory_advice(recipe: Recipe) -> str:
-    t = recipe.training
+def _memory_advice(job: Job) -> str:
+    """Where the memory of the largest batches goes, and what to change."""
+    t, data = job.recipe.training, job.train.meta
+    source, target = (round(data[side] / data["pairs"]) + 1 for side in ("source_tokens", "target_tokens"))
+    _, config = read_config(job.run.folder)
+    rows, device = max(1, t.batch_tokens // max(source, target)), next(job.network.parameters()).device
+    memory = training_memory(
+        lambda: as_encoder_decoder(config.build()),
+        rows,
+        source,
+        target,
+        bfloat16=uses_bfloat16(t.precision, device),
+    )
+    parts = ", ".join(f"{name} {size / 2**20:,.0f}" for name, size in asdict(memory).items())
     return (
-        f"out of memory with training.batch_tokens = {t.batch_tokens}: activations grow with it, so halve it and double "
-        f"training.accumulate (now {t.accumulate}) for the same step; `sublayer estimate` shows where the memory goes"
+        f"out of memory with training.batch_tokens = {t.batch_tokens}; a step needs about, in MiB: {parts}; activations "
+        f"grow with the batch, so halve batch_tokens and double training.accumulate (now {t.accumulate}) for the same "
+        "step, or take a smaller model"
     )

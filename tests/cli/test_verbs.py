@@ -1,0 +1,141 @@
+"""Each verb on a small run: what it prints and writes, and what it says to wrong input."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+import pytest
+
+
+def test_train_prints_its_report(sublayer, recipe, tmp_path):
+    status, out, err = sublayer("train", recipe, "training.steps=1", "--out", tmp_path / "a")
+    assert (status, err) == (0, "")
+    assert "parameters" in out
+    assert f"model in {tmp_path / 'a'}" in out
+    status, out, _ = sublayer("train", recipe, "training.steps=1", "--out", tmp_path / "b", "--json")
+    assert json.loads(out)["steps"] == 1
+
+
+def test_evaluate(sublayer, run):
+    status, out, err = sublayer("evaluate", run)
+    assert (status, err) == (0, "")
+    assert "exact_match by source length" in out
+    _, out, _ = sublayer("evaluate", run, "--split", "valid", "--beam", "1", "--json")
+    report = json.loads(out)
+    assert (report["split"], report["beam"], report["rows"]) == ("valid", 1, 10)
+    assert 0 <= report["metrics"]["exact_match"]["value"] <= 1
+
+
+def test_evaluate_writes_outputs(sublayer, run, tmp_path):
+    sublayer("evaluate", run, "--output", tmp_path / "out.txt")
+    assert len((tmp_path / "out.txt").read_text().split("\n")) == 11
+
+
+def test_predict_a_line_for_a_line(sublayer, run, tmp_path):
+    status, piped, err = sublayer("predict", run, stdin="abc\n\nça\n".encode())
+    assert (status, err) == (0, "")
+    assert piped.count("\n") == 3
+    (tmp_path / "in.txt").write_bytes(b"abc\r\n\r\n\xc3\xa7a")
+    sublayer("predict", run, "--input", tmp_path / "in.txt", "--output", tmp_path / "out.txt")
+    assert (tmp_path / "out.txt").read_text() == piped
+
+
+def test_predict_nothing(sublayer, run):
+    assert sublayer("predict", run, stdin=b"") == (0, "", "")
+
+
+def test_predict_n_best_and_json(sublayer, run):
+    _, text, _ = sublayer("predict", run, "--n-best", "2", stdin=b"abc\n")
+    rows = [line.split("\t") for line in text.splitlines()]
+    assert [row[0] for row in rows] == ["0", "0"]
+    assert float(rows[0][1]) >= float(rows[1][1])
+    _, line, _ = sublayer("predict", run, "--n-best", "2", "--json", stdin=b"abc\n")
+    found = json.loads(line)
+    assert found["input"] == "abc"
+    assert [output["text"] for output in found["outputs"]] == [row[3] for row in rows]
+
+
+def test_predict_cuts_what_is_too_long_and_says_so(sublayer, recipe, tmp_path):
+    sublayer("train", recipe, "data.max_source=4", "training.steps=1", "--out", tmp_path / "run")
+    _, out, err = sublayer("predict", tmp_path / "run", stdin=b"abcabcabc\nab\n")
+    assert out.count("\n") == 2
+    assert err == "sublayer: cut to 4 tokens: 1 texts\n"
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "html"])
+def test_inspect(sublayer, run, tmp_path, ending):
+    status, out, _ = sublayer("inspect", run, "abc", "--out", tmp_path / f"a.{ending}")
+    assert status == 0
+    assert out.startswith("abc -> ")
+    assert (tmp_path / f"a.{ending}").stat().st_size > 1000
+
+
+def test_estimate(sublayer, recipe):
+    status, out, err = sublayer("estimate", recipe)
+    assert (status, err) == (0, "")
+    assert "decoder cross-attention" in out
+    _, out, _ = sublayer("estimate", recipe, "--json")
+    counted = json.loads(out)
+    assert counted["parameters"] == sum(part["parameters"] for part in counted["parts"])
+    assert counted["target_tokens_per_second"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["evaluate", "nowhere"], "nowhere is no folder; give the folder that"),
+        (["predict", "RUN", "--input", "nothing.txt"], "there is no file nothing.txt"),
+        (["predict", "RUN", "--n-best", "9"], "n_best 9 must lie between 1 and the beam, 3"),
+        (["predict", "RUN", "--device", "quantum"], "device 'quantum' is not to be had here"),
+        (["inspect", "RUN", "abc", "--out", "a.gif"], "let the name end in .png, .svg or .html"),
+        (["evaluate", "RUN", "--data", "nothing.tsv"], "there is no file nothing.tsv"),
+        (["train", "RECIPE", "--out", "RUN"], "holds a run already; add --resume"),
+        (["train", "RECIPE", "trainin.steps=1", "--out", "NEW"], "did you mean 'training'?"),
+        (["train", "RECIPE", "data.train=gone.tsv", "--out", "NEW"], "there is no file gone.tsv"),
+        (["train", "no.toml", "--out", "NEW"], "no.toml: no such recipe"),
+    ],
+)
+def test_wrong_input_is_answered_by_a_sentence(sublayer, run, recipe, tmp_path, arguments, words):
+    names = {"RUN": run, "RECIPE": recipe, "NEW": tmp_path / "new"}
+    status, out, err = sublayer(*(names.get(argument, argument) for argument in arguments))
+    assert (status, out) == (2, "")
+    assert err.startswith("sublayer: ")
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_input_that_is_no_text(sublayer, run, tmp_path):
+    (tmp_path / "in.bin").write_bytes(b"good\n\xff\xfe\n")
+    status, _, err = sublayer(
+        "predict", run, "--input", tmp_path / "in.bin", "--output", tmp_path / "out.txt"
+    )
+    assert status == 2
+    assert "in.bin:2 is not UTF-8" in err
+    assert not (tmp_path / "out.txt").exists()
+
+
+def test_full_disk_leaves_no_half_file(sublayer, run, tmp_path, monkeypatch):
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    status, _, err = sublayer("predict", run, "--output", tmp_path / "out.txt", stdin=b"abc\n")
+    assert status == 2
+    assert "full" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c(sublayer, recipe, tmp_path, monkeypatch):
+    from sublayer.training import trainer
+
+    def interrupt(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Trainer, "_step", interrupt)
+        status, _, err = sublayer("train", recipe, "--out", tmp_path / "run")
+    assert status == 130
+    assert "interrupted" in err
+    assert sublayer("train", recipe, "--out", tmp_path / "run", "--resume")[0] == 0
