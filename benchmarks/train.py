@@ -59,7 +59,13 @@ class TorchTransformer(nn.Module):
     def __init__(self, size: Size, dropout: float) -> None:
         super().__init__()
         self.body = nn.Transformer(
-            size.d_model, size.n_heads, size.n_layers, size.n_layers, size.d_ff, dropout, batch_first=True
+            size.d_model,
+            size.n_heads,
+            size.n_layers,
+            size.n_layers,
+            size.d_ff,
+            dropout,
+            batch_first=True,
         )
         self.embed = nn.Embedding(VOCABULARY, size.d_model)
         self.head = nn.Linear(size.d_model, VOCABULARY, bias=False)
@@ -70,7 +76,10 @@ class TorchTransformer(nn.Module):
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         """Ids to logits."""
         scale = self.head.in_features**0.5
-        x, y = (self.dropout(self.embed(t) * scale + self.positions[: t.shape[1]]) for t in (source, target))
+        x, y = (
+            self.dropout(self.embed(t) * scale + self.positions[: t.shape[1]])
+            for t in (source, target)
+        )
         mask = nn.Transformer.generate_square_subsequent_mask(target.shape[1])
         return self.head(self.body(x, y, tgt_mask=mask, tgt_is_causal=True))
 
@@ -107,7 +116,9 @@ class Marian(nn.Module):
 
 def peer_step(model: nn.Module, batch: Batch, *, bf16: bool) -> Callable[[], None]:
     """A training step as the peers' users write it."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, betas=(0.9, 0.98), eps=1e-9, fused=True)
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=1e-4, betas=(0.9, 0.98), eps=1e-9, fused=True
+    )
     model.train()
 
     def step() -> None:
@@ -182,7 +193,9 @@ def compare(size: Size, dropout: float, rounds: int) -> list[str]:
         if bf16 and not has_bfloat16(torch.device("cpu")):
             continue
         steps[f"sublayer {dtype}"] = our_step(size, batch, dropout, bf16=bf16)
-        steps[f"nn.Transformer {dtype}"] = peer_step(TorchTransformer(size, dropout), batch, bf16=bf16)
+        steps[f"nn.Transformer {dtype}"] = peer_step(
+            TorchTransformer(size, dropout), batch, bf16=bf16
+        )
         steps[f"MarianMT {dtype}"] = peer_step(Marian(size, dropout), batch, bf16=bf16)
     rates = measure(steps, batch.tokens, rounds)
     best = rates[next(iter(rates))]

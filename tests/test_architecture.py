@@ -24,7 +24,9 @@ MAX_FILE, MAX_FUNCTION, MAX_PARAMETERS = 400, 60, 8
 SAYS_NOTHING = {"util", "utils", "helper", "helpers", "common", "misc"}
 
 MODULES = {
-    ".".join((PACKAGE.name, *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): file
+    ".".join((PACKAGE.name, *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(
+        ".__init__"
+    ): file
     for file in sorted(PACKAGE.rglob("*.py"))
 }
 
@@ -63,7 +65,10 @@ def test_imports_point_down():
         f"{name} -> {other}"
         for name in MODULES
         for other in own_imports(name)
-        if (low := folder(name)) and (high := folder(other)) and low != high and LEVEL[high] >= LEVEL[low]
+        if (low := folder(name))
+        and (high := folder(other))
+        and low != high
+        and LEVEL[high] >= LEVEL[low]
     ]
     assert not wrong, "\n".join(wrong)
 
@@ -111,7 +116,9 @@ def excesses(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
     lines = (function.end_lineno or function.lineno) - function.lineno + 1
     if lines > MAX_FUNCTION:
         yield f"{lines} lines"
-    given = {a.arg for a in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)}
+    given = {
+        a.arg for a in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)
+    }
     if len(given - {"self", "cls"}) > MAX_PARAMETERS:
         yield f"{len(given)} parameters"
 
@@ -119,7 +126,9 @@ def excesses(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
 def test_every_folder_has_a_row():
     folders = {name for module in MODULES if (name := folder(module))}
     assert folders <= set(LEVEL), folders - set(LEVEL)
-    bare = {str(file.parent) for file in MODULES.values() if not (file.parent / "__init__.py").exists()}
+    bare = {
+        str(file.parent) for file in MODULES.values() if not (file.parent / "__init__.py").exists()
+    }
     assert not bare, f"no __init__.py in {bare}"
 
 

@@ -40,7 +40,9 @@ def named(path: Path) -> str:
 
 def anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.M)
-    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+    return {
+        re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
@@ -56,7 +58,9 @@ def test_links_lead_somewhere(page):
 
 def shown_recipes() -> Iterator[Any]:
     for page in PAGES:
-        blocks = re.findall(r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+        blocks = re.findall(
+            r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.M | re.S
+        )
         yield from (pytest.param(block, id=f"{named(page)}-{i}") for i, block in enumerate(blocks))
 
 
@@ -64,7 +68,9 @@ def shown_recipes() -> Iterator[Any]:
 def test_a_shown_recipe_is_one(block, tmp_path):
     """A block may be some sections of a recipe; the rest is added here."""
     path = tmp_path / "shown.toml"
-    path.write_text(tomli_w.dumps({**tomllib.loads(REST), **tomllib.loads(block)}), encoding="utf-8")
+    path.write_text(
+        tomli_w.dumps({**tomllib.loads(REST), **tomllib.loads(block)}), encoding="utf-8"
+    )
     check_recipe(path)
 
 
@@ -88,7 +94,9 @@ def shown(default: Any) -> str:
 def keys_of(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
     """Dotted key and default, as docs/config.md has them, of every plain value in a section."""
     for name, field in section.model_fields.items():
-        inner = [t for t in get_args(field.annotation) or (field.annotation,) if isinstance(t, type)]
+        inner = [
+            t for t in get_args(field.annotation) or (field.annotation,) if isinstance(t, type)
+        ]
         sections = [t for t in inner if issubclass(t, Section | ModelSection)]
         if TokenizerSide in sections:
             yield f"{prefix}{name}", shown(field.default)

@@ -40,7 +40,14 @@ def recipe(folder: Path) -> Path:
     (folder / "pairs.tsv").write_text("".join(f"{word}\t{word[::-1]}\n" for word in words))
     pairs = str(folder / "pairs.tsv")
     keys = {
-        "data": {"kind": "tsv", "source": 0, "target": 1, "train": pairs, "valid": pairs, "test": pairs},
+        "data": {
+            "kind": "tsv",
+            "source": 0,
+            "target": 1,
+            "train": pairs,
+            "valid": pairs,
+            "test": pairs,
+        },
         "tokenizer": {"shared": {"kind": "characters", "vocab_size": 16}},
         "model": {"d_model": 16, "n_layers": 1, "n_heads": 2, "d_ff": 16},
         "training": {"steps": 2, "batch_tokens": 64, "precision": "float32"},

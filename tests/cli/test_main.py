@@ -41,7 +41,11 @@ def run(monkeypatch, capsys):
             "d_model 30 is not divisible by n_heads 4",
         ),
         (FileNotFoundError("runs/x: no such run"), 2, "runs/x: no such run"),
-        (PermissionError(errno.EACCES, "Permission denied", "runs/x"), 2, "runs/x: Permission denied"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "runs/x"),
+            2,
+            "runs/x: Permission denied",
+        ),
         (OSError(errno.ENOSPC, "runs/x: the disk is full"), 2, "runs/x: the disk is full"),
         (MemoryError("out of memory; halve batch_tokens"), 2, "out of memory; halve batch_tokens"),
         (KeyboardInterrupt(), 130, "interrupted"),

@@ -14,7 +14,9 @@ def test_train_prints_its_report(sublayer, recipe, tmp_path):
     assert (status, err) == (0, "")
     assert "parameters" in out
     assert f"model in {tmp_path / 'a'}" in out
-    status, out, _ = sublayer("train", recipe, "training.steps=1", "--out", tmp_path / "b", "--json")
+    status, out, _ = sublayer(
+        "train", recipe, "training.steps=1", "--out", tmp_path / "b", "--json"
+    )
     assert json.loads(out)["steps"] == 1
 
 

@@ -29,7 +29,9 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
 def test_a_full_disk_is_told_with_path_and_free_space(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match=r"x: not written, the disk is full \([\d.]+ MiB free\)") as caught:
+    with pytest.raises(
+        OSError, match=r"x: not written, the disk is full \([\d.]+ MiB free\)"
+    ) as caught:
         atomic_write(tmp_path / "x", "new")
     assert caught.value.errno == errno.ENOSPC
     assert not list(tmp_path.iterdir())
@@ -40,7 +42,9 @@ def test_a_full_disk_is_told_when_a_library_met_it_in_a_folder(tmp_path):
         pytest.raises(OSError, match="step: not written, the disk is full"),
         atomic_folder(tmp_path / "step"),
     ):
-        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+        raise RuntimeError(
+            "Error while serializing: I/O error: No space left on device (os error 28)"
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -84,7 +88,9 @@ def test_json_comes_back(tmp_path):
 def test_damaged_json_names_the_file(tmp_path, content):
     path = tmp_path / "state.json"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"state\.json: not valid JSON, so it is damaged or half copied: "):
+    with pytest.raises(
+        ValueError, match=r"state\.json: not valid JSON, so it is damaged or half copied: "
+    ):
         load_json(path)
 
 

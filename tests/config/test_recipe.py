@@ -60,7 +60,12 @@ def test_reads_values_and_defaults(recipe):
         ("model.d_model=64", "model", "d_model", 64),
         ('evaluation.metrics=["wer", "per"]', "evaluation", "metrics", ["wer", "per"]),
         ("evaluation.tokenize=a=b", "evaluation", "tokenize", "a=b"),
-        ('training.optimizer={kind="adamw"}', "training", "optimizer", schema.Optimizer(kind="adamw")),
+        (
+            'training.optimizer={kind="adamw"}',
+            "training",
+            "optimizer",
+            schema.Optimizer(kind="adamw"),
+        ),
     ],
 )
 def test_overrides_lie_over_the_file(recipe, override, section, key, value):
@@ -77,10 +82,16 @@ def test_a_later_override_wins(recipe):
         ("training.minutes=inf", "training.minutes: should be a finite number, not inf"),
         ("training.minuts=5", "training.minuts: unknown key; did you mean 'minutes'?"),
         ("traning.minutes=5", "traning: unknown key; did you mean 'training'?"),
-        ("training.optimizer.beta=1", "training.optimizer.beta: unknown key; did you mean 'betas'?"),
+        (
+            "training.optimizer.beta=1",
+            "training.optimizer.beta: unknown key; did you mean 'betas'?",
+        ),
         ("data.splits.tran=1", "data.splits.tran: unknown key; did you mean 'train'?"),
         ("data.kind=tsvv", "data.kind: unknown value 'tsvv'; did you mean 'tsv'?"),
-        ("training.precision=bf16", "training.precision: unknown value 'bf16'; did you mean 'bfloat16'?"),
+        (
+            "training.precision=bf16",
+            "training.precision: unknown value 'bf16'; did you mean 'bfloat16'?",
+        ),
         ("training.steps=-1", "training.steps: should be greater than 0, not -1"),
         ("training.steps=true", "training.steps: should be a valid integer, not True"),
         ('training.steps="5"', "training.steps: should be a valid integer, not '5'"),
@@ -93,12 +104,18 @@ def test_a_later_override_wins(recipe):
             "data.source: should be a valid string, not [] or should be a valid integer, not []",
         ),
         ('data={kind="lines", train=["a"]}', "data.train[1]: is missing"),
-        ('data={kind="lines", train=["a", ""]}', "data.train[1]: should have at least 1 character, not ''"),
+        (
+            'data={kind="lines", train=["a", ""]}',
+            "data.train[1]: should have at least 1 character, not ''",
+        ),
         (
             'data={kind="lines", train=["a", "b", "c"]}',
             "data.train: should have at most 2 items after validation, not 3",
         ),
-        ("data={}", "data.kind: is missing; known: cmudict, huggingface, jsonl, lines, po, tmx, tsv"),
+        (
+            "data={}",
+            "data.kind: is missing; known: cmudict, huggingface, jsonl, lines, po, tmx, tsv",
+        ),
         ("data.splits.train=80", "data.splits: train, valid and test add up to 90, not 100"),
         ("tokenizer={}", "tokenizer: give either 'shared', or both 'source' and 'target'"),
         ("training={}", "training: give the run a length: 'steps', 'epochs' or 'minutes'"),
@@ -175,10 +192,26 @@ def test_a_folder_is_no_recipe(tmp_path):
 # ---- any recipe comes back as it was; any table is answered ------------------------------------------------
 
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
-plain = st.one_of(st.booleans(), st.integers(-3, 300), st.floats(allow_nan=False), words, st.dates())
-KINDS = ["lines", "tsv", "jsonl", "po", "tmx", "huggingface", "cmudict", "seq2seq", "adam", "cosine", "bpe"]
+plain = st.one_of(
+    st.booleans(), st.integers(-3, 300), st.floats(allow_nan=False), words, st.dates()
+)
+KINDS = [
+    "lines",
+    "tsv",
+    "jsonl",
+    "po",
+    "tmx",
+    "huggingface",
+    "cmudict",
+    "seq2seq",
+    "adam",
+    "cosine",
+    "bpe",
+]
 CLASSES = [value for value in vars(schema).values() if isinstance(value, type)]
-KEYS = sorted({key for section in CLASSES if issubclass(section, BaseModel) for key in section.model_fields})
+KEYS = sorted(
+    {key for section in CLASSES if issubclass(section, BaseModel) for key in section.model_fields}
+)
 
 keys = st.one_of(st.sampled_from(KEYS), words)
 values = st.recursive(
@@ -186,7 +219,9 @@ values = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(keys, inner, max_size=4)),
     max_leaves=8,
 )
-extras = st.dictionaries(words.filter(lambda name: name not in {"family", "size"}), values, max_size=3)
+extras = st.dictionaries(
+    words.filter(lambda name: name not in {"family", "size"}), values, max_size=3
+)
 
 
 def answer(path: Path, overrides: Sequence[str] = ()) -> Recipe | str:
@@ -208,14 +243,23 @@ def check_answer(path: Path, overrides: Sequence[str] = ()) -> None:
         assert "Input" not in read
 
 
-@given(changes=st.dictionaries(st.sampled_from(sorted(Recipe.model_fields)), values, max_size=3), more=extras)
+@given(
+    changes=st.dictionaries(st.sampled_from(sorted(Recipe.model_fields)), values, max_size=3),
+    more=extras,
+)
 def test_any_table_validates_or_is_answered_in_words(tmp_path_factory, changes, more):
     path = tmp_path_factory.getbasetemp() / "fuzzed.toml"
-    path.write_text(tomli_w.dumps({**tomllib.loads(GOOD), **changes, "model": more}), encoding="utf-8")
+    path.write_text(
+        tomli_w.dumps({**tomllib.loads(GOOD), **changes, "model": more}), encoding="utf-8"
+    )
     check_answer(path)
 
 
-@given(section=st.sampled_from(["data", "tokenizer", "training"]), key=st.sampled_from(KEYS), value=values)
+@given(
+    section=st.sampled_from(["data", "tokenizer", "training"]),
+    key=st.sampled_from(KEYS),
+    value=values,
+)
 def test_any_value_of_any_key_validates_or_is_answered(tmp_path_factory, section, key, value):
     table: dict[str, Any] = tomllib.loads(GOOD)
     table[section][key] = value
@@ -244,7 +288,9 @@ def test_any_override_is_answered(tmp_path_factory, overrides):
 splits = st.integers(1, 99).map(lambda train: schema.Splits(train=train, valid=100 - train, test=0))
 datas = st.one_of(
     st.builds(schema.LinesData, train=st.tuples(words, words), test=st.lists(words, min_size=2)),
-    st.builds(schema.TableData, kind=st.just("tsv"), train=words, source=st.integers(), splits=splits),
+    st.builds(
+        schema.TableData, kind=st.just("tsv"), train=words, source=st.integers(), splits=splits
+    ),
     st.builds(schema.CatalogData, kind=st.just("po"), train=st.lists(words), splits=st.none()),
     st.builds(schema.CmudictData, kind=st.just("cmudict"), stress=st.booleans(), splits=splits),
 )
@@ -255,7 +301,9 @@ trainings = st.builds(
     log=words,
     optimizer=st.builds(schema.Optimizer, eps=st.floats(1e-30, 1)),
 )
-models = st.builds(schema.ModelSection, size=st.none() | words, d_model=st.integers(), bias=st.booleans())
+models = st.builds(
+    schema.ModelSection, size=st.none() | words, d_model=st.integers(), bias=st.booleans()
+)
 
 
 @given(data=datas, training=trainings, model=models)

@@ -53,7 +53,9 @@ def network(parts):
 def listen(module):
     """The outputs of a module as it runs, which keep their gradients."""
     heard = []
-    module.register_forward_hook(lambda module, given, out: out.retain_grad() or heard.append(out) or None)
+    module.register_forward_hook(
+        lambda module, given, out: out.retain_grad() or heard.append(out) or None
+    )
     return heard
 
 
@@ -70,14 +72,18 @@ def test_backward_reaches_every_parameter(network, parts):
         for name, p in network.named_parameters()
         if parts["score"] != "location" or ".layer.k." not in name
     }
-    assert [name for name, gradient in reached.items() if gradient is None or not gradient.any()] == []
+    assert [
+        name for name, gradient in reached.items() if gradient is None or not gradient.any()
+    ] == []
 
 
 @pytest.mark.parametrize("steps", [[1] * 6, [3, 1, 2]], ids=["one by one", "in pieces"])
 def test_cached_equals_uncached(network, steps):
     memory, state = network.encode(SOURCE, VALID), State()
     cached = [network.decode(new, memory, VALID, state) for new in TARGET.split(steps, 1)]
-    torch.testing.assert_close(torch.cat(cached, 1), network(SOURCE, TARGET, VALID), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        torch.cat(cached, 1), network(SOURCE, TARGET, VALID), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_cached_rows_follow_their_new_order(network):
@@ -123,3 +129,12 @@ def test_evaluating_is_repeatable_and_training_drops_out(parts):
 @pytest.mark.parametrize("size", ["tiny", "small"])
 def test_sizes_run(size):
     assert build("transformer", size, vocab_size=V)(SOURCE, TARGET, VALID).shape == (3, 6, V)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_compiles_as_one_graph(training):
+    network = build("transformer", **TINY | {"n_layers": 1, "dropout": 0.1}).train(training)
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    assert compiled(SOURCE, TARGET, VALID).shape == (3, 6, V)
+    if not training:
+        torch.testing.assert_close(compiled(SOURCE, TARGET, VALID), network(SOURCE, TARGET, VALID))

@@ -47,7 +47,9 @@ def test_without_padding_there_is_no_mask():
 def test_rows_come_back(rows):
     batch = collate([as_row(*row) for row in rows], Special(), Special())
     valid = (
-        torch.ones_like(batch.source, dtype=torch.bool) if batch.source_valid is None else batch.source_valid
+        torch.ones_like(batch.source, dtype=torch.bool)
+        if batch.source_valid is None
+        else batch.source_valid
     )
     assert [row[here].tolist() for row, here in zip(batch.source, valid, strict=True)] == [
         [*s, 2] for s, _ in rows

@@ -108,7 +108,9 @@ lines = st.lists(
             "",
         ]
     ).flatmap(
-        lambda key: st.text(st.sampled_from('ab"\\nu[]1 é'), max_size=6).map(lambda text: f'{key}"{text}"')
+        lambda key: st.text(st.sampled_from('ab"\\nu[]1 é'), max_size=6).map(
+            lambda text: f'{key}"{text}"'
+        )
     )
     | st.text(max_size=8)
 ).map("\n".join)
@@ -133,6 +135,7 @@ def test_without_the_package(tmp_path, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without_polib)
     with pytest.raises(
-        ValueError, match=r"this kind of data needs the package polib: pip install 'sublayer\[data\]'"
+        ValueError,
+        match=r"this kind of data needs the package polib: pip install 'sublayer\[data\]'",
     ):
         list(read_po(str(tmp_path)))

@@ -63,7 +63,10 @@ def test_half_a_gzip_file_is_refused(folder, content, cut):
 
 WRONG = {
     "empty": (b"", r"a\.txt is empty: give a file with text, or take it out of \[data\]"),
-    "binary": (b"text\na\0b\n", r"a\.txt:2 has a zero byte, so this is not UTF-8 text: give a text file"),
+    "binary": (
+        b"text\na\0b\n",
+        r"a\.txt:2 has a zero byte, so this is not UTF-8 text: give a text file",
+    ),
     "latin-1": (
         "über\ngrößer\n".encode("latin-1"),
         r"a\.txt:1 is not UTF-8 \(byte 1 of the line\): convert .* 'iconv -f",
@@ -79,13 +82,16 @@ def test_wrong_files(tmp_path, wrong, packed):
     content, message = WRONG[wrong]
     file = tmp_path / ("a.txt.gz" if packed else "a.txt")
     file.write_bytes(gzip.compress(content) if packed else content)
-    with pytest.raises(ValueError, match=message.replace("a\\.txt", r"a\.txt\.gz" if packed else r"a\.txt")):
+    with pytest.raises(
+        ValueError, match=message.replace("a\\.txt", r"a\.txt\.gz" if packed else r"a\.txt")
+    ):
         list(lines(str(file)))
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(
-        ValueError, match=r"there is no file .*/a\.txt \(seen from .*\): correct its path in \[data\]"
+        ValueError,
+        match=r"there is no file .*/a\.txt \(seen from .*\): correct its path in \[data\]",
     ):
         list(lines(str(tmp_path / "a.txt")))
 

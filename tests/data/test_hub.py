@@ -42,16 +42,16 @@ def test_several_references(saved):
 def test_folder_of_files(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "train.jsonl").write_text('{"source": "a", "target": "A"}\n', encoding="utf-8")
+    (tmp_path / "data" / "train.jsonl").write_text(
+        '{"source": "a", "target": "A"}\n', encoding="utf-8"
+    )
     data = HubData(kind="huggingface", name=str(tmp_path / "data"))
     assert list(read(data, "train")) == [Pair("a", ("A",))]
 
 
 def test_missing_column(saved):
     data = HubData(kind="huggingface", name=saved, source="translation.deu", target="references")
-    message = (
-        r"row 0 of '.*', split 'train' has no 'deu' for the column 'translation\.deu'; did you mean 'de'\?"
-    )
+    message = r"row 0 of '.*', split 'train' has no 'deu' for the column 'translation\.deu'; did you mean 'de'\?"
     with pytest.raises(ValueError, match=message):
         list(read(data, "train"))
 
@@ -75,7 +75,9 @@ def test_missing_split(saved):
 
 def test_missing_data_set(tmp_path):
     data = HubData(kind="huggingface", name=str(tmp_path / "nowhere"))
-    with pytest.raises(ValueError, match=r"split 'train' of the data set '.*nowhere' cannot be loaded"):
+    with pytest.raises(
+        ValueError, match=r"split 'train' of the data set '.*nowhere' cannot be loaded"
+    ):
         list(read(data, "train"))
 
 
@@ -88,5 +90,7 @@ def test_without_the_package(monkeypatch):
         return original(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without_datasets)
-    with pytest.raises(ValueError, match=r"needs the package datasets: pip install 'sublayer\[data\]'"):
+    with pytest.raises(
+        ValueError, match=r"needs the package datasets: pip install 'sublayer\[data\]'"
+    ):
         list(read(HubData(kind="huggingface", name="x"), "train"))

@@ -21,7 +21,9 @@ TAIL = "</body></tmx>\n"
 
 
 def unit(*variants: tuple[str, str]) -> str:
-    inside = "".join(f'<tuv xml:lang="{language}"><seg>{text}</seg></tuv>' for language, text in variants)
+    inside = "".join(
+        f'<tuv xml:lang="{language}"><seg>{text}</seg></tuv>' for language, text in variants
+    )
     return f"<tu><note>n</note>{inside}</tu>\n"
 
 
@@ -91,7 +93,9 @@ BOMB = '<!DOCTYPE t [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]><tmx><body
 )
 def test_no_safe_whole_xml(tmp_path, content):
     (tmp_path / "a.tmx").write_text(content, encoding="utf-8")
-    with pytest.raises(ValueError, match=r"a\.tmx is no safe, whole XML \(.*\): export the memory again"):
+    with pytest.raises(
+        ValueError, match=r"a\.tmx is no safe, whole XML \(.*\): export the memory again"
+    ):
         list(read_tmx(str(tmp_path / "a.tmx"), "en", "de"))
 
 

@@ -30,7 +30,9 @@ def test_shares_of_the_training_files(tmp_path):
     assert splits(data) == ("train", "valid", "test")
     parts = {split: list(read(data, split)) for split in splits(data)}
     every = [Pair(row["source"], (row["target"],)) for row in rows]
-    assert sorted(chain.from_iterable(parts.values()), key=lambda pair: int(pair.targets[0])) == every
+    assert (
+        sorted(chain.from_iterable(parts.values()), key=lambda pair: int(pair.targets[0])) == every
+    )
     sources = [{pair.source for pair in part} for part in parts.values()]
     assert not sources[0] & sources[1]
     assert not sources[0] & sources[2]
@@ -53,7 +55,8 @@ def test_a_split_that_is_not_there():
 def test_shares_and_files():
     data = TableData(kind="tsv", train="a.tsv", valid="b.tsv", splits=Splits())
     with pytest.raises(
-        ValueError, match=r"\[data\] has 'splits' beside 'valid' or 'test' files: give one or the other"
+        ValueError,
+        match=r"\[data\] has 'splits' beside 'valid' or 'test' files: give one or the other",
     ):
         read(data, "train")
 
@@ -74,7 +77,9 @@ def test_cmudict_words_in_order_with_all_pronunciations(pronounced):
 
 def test_cmudict_pronunciations_that_differ_in_stress_are_one(pronounced):
     assert all(len(set(pair.targets)) == len(pair.targets) > 0 for pair in pronounced)
-    assert not {*"0123456789"} & {*"".join(target for pair in pronounced for target in pair.targets)}
+    assert not {*"0123456789"} & {
+        *"".join(target for pair in pronounced for target in pair.targets)
+    }
 
 
 def test_cmudict_stress_on_demand():

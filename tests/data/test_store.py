@@ -27,7 +27,9 @@ def folder(tmp_path_factory):
 
 
 def pairs_of(store: Store) -> list[tuple[list[int], list[int]]]:
-    return [(source.tolist(), target.tolist()) for source, target in store.rows(np.arange(len(store)))]
+    return [
+        (source.tolist(), target.tolist()) for source, target in store.rows(np.arange(len(store)))
+    ]
 
 
 @settings(max_examples=30)  # each one is synced to the disk
@@ -47,7 +49,9 @@ def test_pairs_come_back(folder, pairs):
 
 
 def test_more_pairs_than_are_written_at_a_time(tmp_path):
-    store = Store.write(tmp_path / "a", (([i % 7] * (i % 3), [i % 5]) for i in range(2 * CHUNK + 5)))
+    store = Store.write(
+        tmp_path / "a", (([i % 7] * (i % 3), [i % 5]) for i in range(2 * CHUNK + 5))
+    )
     some = np.array([2 * CHUNK + 4, 0, CHUNK, CHUNK - 1])
     assert [target.tolist() for _, target in store.rows(some)] == [[i % 5] for i in some.tolist()]
     assert store.lengths(some)[:, 0].tolist() == [i % 3 for i in some.tolist()]
@@ -92,7 +96,9 @@ Store.write(sys.argv[1], pairs())
 def test_killed_while_writing(tmp_path):
     died = subprocess.run([sys.executable, "-c", WRITE_AND_DIE, str(tmp_path / "a")], check=False)
     assert died.returncode == -signal.SIGKILL
-    with pytest.raises(ValueError, match=r"there are no tokenized pairs in .*a: run again to make them"):
+    with pytest.raises(
+        ValueError, match=r"there are no tokenized pairs in .*a: run again to make them"
+    ):
         Store.open(tmp_path / "a")
     assert pairs_of(Store.write(tmp_path / "a", [([5], [6])])) == [([5], [6])]
     assert os.listdir(tmp_path) == ["a"]
@@ -107,9 +113,12 @@ def test_damaged(tmp_path, name, damage):
     if damage == "gone":
         file.unlink()
     else:
-        file.write_bytes({"cut": content[:-2], "emptied": b"", "longer": content + bytes(16)}[damage])
+        file.write_bytes(
+            {"cut": content[:-2], "emptied": b"", "longer": content + bytes(16)}[damage]
+        )
     with pytest.raises(
-        ValueError, match=r"the tokenized pairs in .*a are damaged: delete that folder and run again"
+        ValueError,
+        match=r"the tokenized pairs in .*a are damaged: delete that folder and run again",
     ):
         Store.open(tmp_path / "a")
 
@@ -122,7 +131,9 @@ def test_damaged_meta(tmp_path, meta):
         Store.open(tmp_path / "a")
 
 
-SECTION = TokenizerSection(source=TokenizerSide(kind="characters"), target=TokenizerSide(kind="words"))
+SECTION = TokenizerSection(
+    source=TokenizerSide(kind="characters"), target=TokenizerSide(kind="words")
+)
 
 
 def write_lines(folder, sources: list[str], *targets: list[str]) -> LinesData:
@@ -135,13 +146,21 @@ def write_lines(folder, sources: list[str], *targets: list[str]) -> LinesData:
 
 def test_tokenize_leaves_out_and_counts(tmp_path):
     data = write_lines(
-        tmp_path, ["ab", "", "abcd", "abcde", "b", " ", "a"], ["A B", "A", "A", "A", " ", "A", "A B C"]
+        tmp_path,
+        ["ab", "", "abcd", "abcde", "b", " ", "a"],
+        ["A B", "A", "A", "A", " ", "A", "A B C"],
     )
     tokenizers = Tokenizers.train(SECTION, read(data, "train"))
     store = tokenize(data, "train", tokenizers, tmp_path / "store")
     assert [tokenizers.source.decode(source) for source, _ in pairs_of(store)] == ["ab", "abcd"]
     assert [tokenizers.target.decode(target) for _, target in pairs_of(store)] == ["A B", "A"]
-    counts = {"pairs": 2, "source_tokens": 6, "target_tokens": 3, "skipped_empty": 3, "skipped_long": 2}
+    counts = {
+        "pairs": 2,
+        "source_tokens": 6,
+        "target_tokens": 3,
+        "skipped_empty": 3,
+        "skipped_long": 2,
+    }
     assert dict(Store.open(tmp_path / "store").meta) == {**counts, "bytes_per_id": 2}
 
 
@@ -149,7 +168,9 @@ def test_tokenize_takes_every_target(tmp_path):
     data = write_lines(tmp_path, ["a", "b"], ["A", "B"], ["C", "D"])
     tokenizers = Tokenizers.train(SECTION, read(data, "test"))
     store = tokenize(data, "test", tokenizers, tmp_path / "store")
-    decoded = [(tokenizers.source.decode(s), tokenizers.target.decode(t)) for s, t in pairs_of(store)]
+    decoded = [
+        (tokenizers.source.decode(s), tokenizers.target.decode(t)) for s, t in pairs_of(store)
+    ]
     assert decoded == [("a", "A"), ("a", "C"), ("b", "B"), ("b", "D")]
 
 

@@ -48,21 +48,25 @@ def test_tsv_by_name_and_number(tmp_path):
 
 @given(rows=st.lists(st.tuples(field, field), min_size=1))
 def test_tsv_comes_back(folder, rows):
-    file = write(folder / "a.tsv", "s\tt\n" + "".join(f"{source}\t{target}\n" for source, target in rows))
+    file = write(
+        folder / "a.tsv", "s\tt\n" + "".join(f"{source}\t{target}\n" for source, target in rows)
+    )
     assert list(read_tsv(file, "s", "t")) == [Pair(source, (target,)) for source, target in rows]
 
 
 def test_tsv_without_the_column(tmp_path):
     file = write(tmp_path / "a.tsv", "sources\tgoal\na\tB\n")
     with pytest.raises(
-        ValueError, match=r"first line of .*a\.tsv names no column 'source'; did you mean 'sources'\?"
+        ValueError,
+        match=r"first line of .*a\.tsv names no column 'source'; did you mean 'sources'\?",
     ):
         list(read_tsv(file, "source", "goal"))
     with pytest.raises(ValueError, match=r"names no column 'q'; known: goal, sources"):
         list(read_tsv(file, "q", "goal"))
     for number in (2, -1):
         with pytest.raises(
-            ValueError, match=rf"a\.tsv has no column {number}: give a name, or a number from 0 to 1"
+            ValueError,
+            match=rf"a\.tsv has no column {number}: give a name, or a number from 0 to 1",
         ):
             list(read_tsv(file, 0, number))
 
@@ -70,13 +74,16 @@ def test_tsv_without_the_column(tmp_path):
 def test_tsv_with_a_short_line(tmp_path):
     file = write(tmp_path / "a.tsv", "s\tt\na\tB\nc D\n")
     with pytest.raises(
-        ValueError, match=r"a\.tsv:3 has no field 1, counted from 0, but 1 in all: put one tab between"
+        ValueError,
+        match=r"a\.tsv:3 has no field 1, counted from 0, but 1 in all: put one tab between",
     ):
         list(read_tsv(file, "s", "t"))
 
 
 def test_jsonl_with_one_or_several_targets(tmp_path):
-    file = write(tmp_path / "a.jsonl", '{"s": "a", "t": "B"}\n \n{"t": ["C", "D"], "s": "", "x": 1}\n')
+    file = write(
+        tmp_path / "a.jsonl", '{"s": "a", "t": "B"}\n \n{"t": ["C", "D"], "s": "", "x": 1}\n'
+    )
     assert list(read_jsonl(file, "s", "t")) == [Pair("a", ("B",)), Pair("", ("C", "D"))]
 
 
@@ -91,7 +98,9 @@ def test_jsonl_comes_back_or_has_half_a_character(folder, rows):
         with pytest.raises(ValueError, match="half of a surrogate pair as character"):
             list(read_jsonl(file, "s", "t"))
     else:
-        assert list(read_jsonl(file, "s", "t")) == [Pair(source, tuple(targets)) for source, targets in rows]
+        assert list(read_jsonl(file, "s", "t")) == [
+            Pair(source, tuple(targets)) for source, targets in rows
+        ]
 
 
 @given(row=json_value)
@@ -136,8 +145,11 @@ def test_wrong_json_lines(tmp_path, row):
 
 
 def test_json_columns_have_no_numbers(tmp_path):
-    data = TableData(kind="jsonl", train=write(tmp_path / "a.jsonl", '{"s": "a", "t": "B"}'), source=0)
+    data = TableData(
+        kind="jsonl", train=write(tmp_path / "a.jsonl", '{"s": "a", "t": "B"}'), source=0
+    )
     with pytest.raises(
-        ValueError, match=r"JSON lines have named values: give 'source' and 'target' in \[data\] as text"
+        ValueError,
+        match=r"JSON lines have named values: give 'source' and 'target' in \[data\] as text",
     ):
         read(data, "train")

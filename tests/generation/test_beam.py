@@ -57,9 +57,13 @@ def plain_beam_search(network, source, limit, alpha, width):
             candidates += [(ids, token, logprob + logp[token]) for token in (SPECIAL.eos, *WRITTEN)]
         candidates = sorted(candidates, key=lambda c: -c[2])[: 2 * width]
         found += [
-            hypothesis(ids, lp, alpha, ended=True) for ids, token, lp in candidates if token == SPECIAL.eos
+            hypothesis(ids, lp, alpha, ended=True)
+            for ids, token, lp in candidates
+            if token == SPECIAL.eos
         ]
-        alive = [([*ids, token], lp) for ids, token, lp in candidates if token != SPECIAL.eos][:width]
+        alive = [([*ids, token], lp) for ids, token, lp in candidates if token != SPECIAL.eos][
+            :width
+        ]
     return best_first(found + [hypothesis(ids, lp, alpha, ended=False) for ids, lp in alive])
 
 
@@ -93,7 +97,9 @@ def test_scores_are_teacher_forced_logprobs_over_the_penalty(network, source):
         assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
         for h in found:
             written = [*h.ids, SPECIAL.eos] if h.ended else h.ids
-            logits = network(ids[row : row + 1], torch.tensor([[1, *written[:-1]]]), valid[row : row + 1])
+            logits = network(
+                ids[row : row + 1], torch.tensor([[1, *written[:-1]]]), valid[row : row + 1]
+            )
             at = logits[0].log_softmax(-1)[range(len(written)), written]
             assert h.logprob == pytest.approx(at.sum().item(), abs=1e-4)
             assert h.score == pytest.approx(h.logprob / ((5 + len(written)) / 6) ** 0.6)
@@ -131,7 +137,9 @@ def test_each_row_has_its_own_limit(network, source, beam):
     for row, (hypotheses, limit) in enumerate(zip(found, limits, strict=True)):
         assert max(len(h.ids) + h.ended for h in hypotheses) <= limit
         alone = SearchOptions(beam=beam, n_best=beam, max_length=limit)
-        assert_same(hypotheses, generate(network, ids[row : row + 1], valid[row : row + 1], alone)[0])
+        assert_same(
+            hypotheses, generate(network, ids[row : row + 1], valid[row : row + 1], alone)[0]
+        )
 
 
 def test_what_the_limit_cuts_has_no_end(network, source, lean):
@@ -150,7 +158,9 @@ def test_the_limit_follows_the_source_by_default(network, source, lean, beam):
 @pytest.mark.parametrize("beam", [1, 4])
 def test_padding_and_begin_are_never_written(network, source, lean, beam):
     lean(network, [SPECIAL.pad, SPECIAL.bos], by=20.0)
-    for hypotheses in generate(network, *source, SearchOptions(beam=beam, n_best=beam, max_length=6)):
+    for hypotheses in generate(
+        network, *source, SearchOptions(beam=beam, n_best=beam, max_length=6)
+    ):
         for h in hypotheses:
             assert not {SPECIAL.pad, SPECIAL.bos, SPECIAL.eos} & set(h.ids)
             assert h.logprob < -10  # their probability is not given to the others

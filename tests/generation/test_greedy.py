@@ -65,8 +65,17 @@ def test_each_row_has_its_own_limit(network, source):
 )
 def test_a_model_with_so_many_places_writes_no_further(parts, beam, lean):
     network = build(
-        "transformer", vocab_size=6, d_model=8, n_layers=1, n_heads=2, d_ff=16, max_length=7, **parts
+        "transformer",
+        vocab_size=6,
+        d_model=8,
+        n_layers=1,
+        n_heads=2,
+        d_ff=16,
+        max_length=7,
+        **parts,
     )
     lean(network, [2], by=-1e4)
-    ((best, *_),) = generate(network.eval(), torch.tensor([[4, 5, 2]]), options=SearchOptions(beam=beam))
+    ((best, *_),) = generate(
+        network.eval(), torch.tensor([[4, 5, 2]]), options=SearchOptions(beam=beam)
+    )
     assert len(best.ids) == 7

@@ -21,7 +21,9 @@ OPTIONS = SearchOptions(beam=3, max_length=6)
 @pytest.fixture
 def predictor():
     letters = Tokenizer.train(TokenizerSide(kind="characters"), ["abc", "cab bac a"])
-    network = build("transformer", vocab_size=letters.vocab_size, d_model=8, n_layers=1, n_heads=2, d_ff=16)
+    network = build(
+        "transformer", vocab_size=letters.vocab_size, d_model=8, n_layers=1, n_heads=2, d_ff=16
+    )
     return Predictor(network, Tokenizers(letters, letters), OPTIONS)
 
 
@@ -41,7 +43,9 @@ def test_each_text_gets_its_own_output(predictor):
 @pytest.mark.parametrize("batch_tokens", [1, 30, 100_000])
 def test_batches_do_not_show(predictor, batch_tokens):
     network, tokenizers = predictor.network, predictor.tokenizers
-    assert Predictor(network, tokenizers, OPTIONS, batch_tokens=batch_tokens)(TEXTS) == predictor(TEXTS)
+    assert Predictor(network, tokenizers, OPTIONS, batch_tokens=batch_tokens)(TEXTS) == predictor(
+        TEXTS
+    )
 
 
 def test_n_best_carry_their_scores(predictor):
@@ -49,7 +53,9 @@ def test_n_best_carry_their_scores(predictor):
         expected = search(predictor, text, replace(OPTIONS, n_best=3))
         for got, wanted in zip(found, expected, strict=True):
             assert got.text == predictor.tokenizers.target.decode(wanted.ids)
-            assert (got.logprob, got.score) == pytest.approx((wanted.logprob, wanted.score), abs=1e-4)
+            assert (got.logprob, got.score) == pytest.approx(
+                (wanted.logprob, wanted.score), abs=1e-4
+            )
 
 
 def test_progress_hears_of_every_text(predictor):
@@ -68,7 +74,9 @@ def test_long_texts_are_cut_and_counted(predictor):
 
 
 def test_dropout_is_off(predictor):
-    network = build("transformer", vocab_size=7, d_model=8, n_layers=1, n_heads=2, d_ff=16, dropout=0.9)
+    network = build(
+        "transformer", vocab_size=7, d_model=8, n_layers=1, n_heads=2, d_ff=16, dropout=0.9
+    )
     assert not Predictor(network, predictor.tokenizers, OPTIONS).network.training
 
 

@@ -23,8 +23,16 @@ MASKS = {
     "causal and padding": Causal() & Padding(VALID),
     "a row that sees nobody": Padding(NOBODY),
 }
-DOT_FORMS = {"dot": Dot, "scaled_dot": ScaledDot, "general": lambda: General(D, D), "content": ContentBased}
-SCORES = DOT_FORMS | {"additive": lambda: Additive(D, D, 2), "location": lambda: LocationBased(D, N)}
+DOT_FORMS = {
+    "dot": Dot,
+    "scaled_dot": ScaledDot,
+    "general": lambda: General(D, D),
+    "content": ContentBased,
+}
+SCORES = DOT_FORMS | {
+    "additive": lambda: Additive(D, D, 2),
+    "location": lambda: LocationBased(D, N),
+}
 
 
 class Slope(Position):
@@ -63,12 +71,18 @@ def outcome(part, inputs, where):
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("score", DOT_FORMS)
 def test_fused_equals_written_out(monkeypatch, score, mask, n_kv_heads, biased):
-    part, inputs, position = Dense(DOT_FORMS[score]()), heads(n_kv_heads), Slope() if biased else None
+    part, inputs, position = (
+        Dense(DOT_FORMS[score]()),
+        heads(n_kv_heads),
+        Slope() if biased else None,
+    )
     written_out = Dense(part.score, fused=False)
     expected = outcome(written_out, inputs, frame(MASKS[mask], position))
     monkeypatch.setattr(attend, "SHORT", 0)
     monkeypatch.setattr(attend, "mix", None)  # so that nothing but the kernel can answer
-    for got, wanted in zip(outcome(part, inputs, frame(MASKS[mask], position)), expected, strict=True):
+    for got, wanted in zip(
+        outcome(part, inputs, frame(MASKS[mask], position)), expected, strict=True
+    ):
         torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-5)
 
 
@@ -100,7 +114,9 @@ def test_equals_the_formula_query_by_query(score, mask, n_kv_heads):
 def test_a_query_that_sees_nobody_gets_zeros_and_gives_zero_gradients(monkeypatch, fused, biased):
     monkeypatch.setattr(attend, "SHORT", 0)
     inputs, position = heads(), Slope() if biased else None
-    out, *gradients = outcome(Dense(fused=fused), inputs, frame(MASKS["a row that sees nobody"], position))
+    out, *gradients = outcome(
+        Dense(fused=fused), inputs, frame(MASKS["a row that sees nobody"], position)
+    )
     assert torch.equal(out[1], torch.zeros_like(out[1]))
     for gradient in gradients[:3]:
         assert torch.equal(gradient[1], torch.zeros_like(gradient[1]))
@@ -127,7 +143,9 @@ def test_listening_at_the_weights_changes_nothing(mask):
 
 def test_a_hook_may_replace_the_weights():
     part, (q, k, v) = Dense(), heads()
-    part.weights.register_forward_hook(lambda module, given, weights: torch.eye(N).expand_as(weights))
+    part.weights.register_forward_hook(
+        lambda module, given, weights: torch.eye(N).expand_as(weights)
+    )
     torch.testing.assert_close(part(q, k, v, frame(Causal())), v)
 
 

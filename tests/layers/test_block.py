@@ -56,7 +56,9 @@ def test_a_stack_is_its_blocks_in_a_row():
     alone = [Stack([b], Sinusoidal(N, M)) for b in blocks]
     first = alone[0](x, Causal())
     expected = alone[1](first - sinusoids(N, M), Causal())  # whose positions are added once more
-    torch.testing.assert_close(Stack(blocks, Sinusoidal(N, M))(x, Causal()), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        Stack(blocks, Sinusoidal(N, M))(x, Causal()), expected, atol=1e-5, rtol=1e-5
+    )
 
 
 def test_a_stack_counts_what_its_state_has_seen():

@@ -21,7 +21,9 @@ def outcome(outputs, layers):
     return *outputs, *torch.autograd.grad(loss, [p for layer in layers for p in layer.parameters()])
 
 
-@pytest.mark.parametrize("biases", [(True,) * 3, (False,) * 3, (True, False, True), (False, True, True)])
+@pytest.mark.parametrize(
+    "biases", [(True,) * 3, (False,) * 3, (True, False, True), (False, True, True)]
+)
 def test_equals_the_layers_one_by_one(biases):
     layers = three(biases)
     apart = outcome([layer(X) for layer in layers], layers)

@@ -32,7 +32,13 @@ def mask(expression):
         return Causal() if expression == "causal" else Padding(VALID)
     operator, *parts = expression
     parts = [mask(part) for part in parts]
-    return ~parts[0] if operator == "~" else parts[0] & parts[1] if operator == "&" else parts[0] | parts[1]
+    return (
+        ~parts[0]
+        if operator == "~"
+        else parts[0] & parts[1]
+        if operator == "&"
+        else parts[0] | parts[1]
+    )
 
 
 def by_hand(expression, row, q, k):

@@ -41,14 +41,18 @@ def test_sinusoids_are_no_weights():
 
 
 def test_odd_width_is_refused():
-    with pytest.raises(ValueError, match="sinusoidal positions need an even d_model, got 7; use learned"):
+    with pytest.raises(
+        ValueError, match="sinusoidal positions need an even d_model, got 7; use learned"
+    ):
         sinusoids(3, 7)
 
 
 def test_learned_positions_end():
     position = Learned(4, 6)
     position.reach(4)
-    with pytest.raises(ValueError, match="5 positions, but the model learned 4; shorten the text or train"):
+    with pytest.raises(
+        ValueError, match="5 positions, but the model learned 4; shorten the text or train"
+    ):
         position.reach(5)
 
 

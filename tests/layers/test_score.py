@@ -76,7 +76,9 @@ def test_equals_its_formula(name, lead):
 @pytest.mark.parametrize("name", SCORES)
 def test_gradients_are_right(name):
     score, q, k, _ = example(name, (2,))
-    names, parameters = zip(*score.named_parameters(), strict=True) if list(score.parameters()) else ((), ())
+    names, parameters = (
+        zip(*score.named_parameters(), strict=True) if list(score.parameters()) else ((), ())
+    )
 
     def run(q, k, *values):
         return functional_call(score, dict(zip(names, values, strict=True)), (q, k))
@@ -100,5 +102,7 @@ def test_what_is_no_product_says_so(name):
 
 
 def test_location_refuses_more_keys_than_places():
-    with pytest.raises(ValueError, match="7 keys, but the location score has 5 places; raise its max_length"):
+    with pytest.raises(
+        ValueError, match="7 keys, but the location score has 5 places; raise its max_length"
+    ):
         LocationBased(4, 5)(torch.zeros(2, 4), torch.zeros(7, 4))

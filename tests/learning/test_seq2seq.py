@@ -23,7 +23,9 @@ def words(random, n):
 
 def test_learns_to_reverse():
     random = np.random.default_rng(0)
-    network = build("transformer", vocab_size=12, d_model=32, n_layers=1, n_heads=4, d_ff=64, dropout=0.0)
+    network = build(
+        "transformer", vocab_size=12, d_model=32, n_layers=1, n_heads=4, d_ff=64, dropout=0.0
+    )
     optimizer, objective = torch.optim.Adam(network.parameters(), 5e-3), Seq2Seq(0.1)
     for _ in range(200):
         batch = collate(words(random, 64), SPECIAL, SPECIAL)
@@ -35,6 +37,8 @@ def test_learns_to_reverse():
 
     unseen = words(random, 100)
     batch = collate(unseen, SPECIAL, SPECIAL)
-    found = generate(network.eval(), batch.source, batch.source_valid, SearchOptions(beam=2, max_length=10))
+    found = generate(
+        network.eval(), batch.source, batch.source_valid, SearchOptions(beam=2, max_length=10)
+    )
     right = sum(h[0].ids == target.tolist() for h, (_, target) in zip(found, unseen, strict=True))
     assert right >= 90

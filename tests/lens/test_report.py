@@ -56,7 +56,9 @@ def test_svg_keeps_every_piece_as_text(maps, tmp_path):
     assert texts.count("ß") == 2 * 4
     assert texts.count("EH") == 2
     assert {"layer 1 · head 1", "layer 2 · head 4", "große Bär", "→ B EH R"} <= set(texts)
-    assert root.findtext("{http://www.w3.org/2000/svg}title") == "Cross-attention: große Bär → B EH R"
+    assert (
+        root.findtext("{http://www.w3.org/2000/svg}title") == "Cross-attention: große Bär → B EH R"
+    )
 
 
 def test_page_holds_pieces_and_weights(maps, tmp_path):
@@ -75,7 +77,9 @@ def test_page_fetches_nothing_and_names_its_language(maps, tmp_path):
     text = (tmp_path / "maps.html").read_text(encoding="utf-8")
     page = Page(text)
     assert ("html", {"lang": "en"}) in page.elements
-    assert not {"src", "href", "srcset"} & {name for _, attributes in page.elements for name in attributes}
+    assert not {"src", "href", "srcset"} & {
+        name for _, attributes in page.elements for name in attributes
+    }
     assert not re.search(r"https?:|url\(|@import|fetch\(", text)
     assert "default-src 'none'" in text
 

@@ -12,7 +12,9 @@ from sublayer.metrics import METRICS, by_length, quantile_edges
 EXACT = METRICS["exact_match"](Evaluation())
 
 
-@given(st.lists(st.integers(0, 30), min_size=1, max_size=300), st.integers(1, 8), st.integers(1, 40))
+@given(
+    st.lists(st.integers(0, 30), min_size=1, max_size=300), st.integers(1, 8), st.integers(1, 40)
+)
 def test_quantile_buckets_are_large_enough_and_take_every_row(lengths, buckets, rows):
     edges = quantile_edges(lengths, buckets, rows)
     assert edges == sorted(set(edges))

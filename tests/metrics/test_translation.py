@@ -17,9 +17,17 @@ TWINS = {
     "chrf": lambda lc: CHRF(lowercase=lc),
     "ter": lambda lc: TER(case_sensitive=not lc),
 }
-HYPOTHESES = ["The cat sat on the mat .", "a Dog barks at the moon, loudly.", "one two three four five"]
+HYPOTHESES = [
+    "The cat sat on the mat .",
+    "a Dog barks at the moon, loudly.",
+    "one two three four five",
+]
 ONE = [("The cat sat on a mat .",), ("A dog barks at the moon.",), ("one two three four six",)]
-RAGGED = [(*ONE[0], "A cat was on the mat.", "the cat"), ONE[1], (*ONE[2], "one two three four five")]
+RAGGED = [
+    (*ONE[0], "A cat was on the mat.", "the cat"),
+    ONE[1],
+    (*ONE[2], "one two three four five"),
+]
 
 
 def twin(name, hypotheses, references, lowercase):
@@ -47,7 +55,9 @@ def test_the_best_reference_counts_wherever_it_stands(name):
     metric = METRICS[name](Evaluation())
     perfect = 0.0 if name == "ter" else 100.0
     for row in [("the cat sat on the mat", "no"), ("no", "the cat sat on the mat")]:
-        value = metric.score(["the cat sat on the mat", "and a second row of words"], [row, row]).value
+        value = metric.score(
+            ["the cat sat on the mat", "and a second row of words"], [row, row]
+        ).value
         alone = metric.score(["the cat sat on the mat"], [row]).value
         assert alone == pytest.approx(perfect)
         assert (value > alone) is (name == "ter")

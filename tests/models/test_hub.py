@@ -56,7 +56,11 @@ def test_there_and_back(folder, network):
 def test_shared_tensors_are_written_once(folder):
     tensors = read_tensors(folder / WEIGHTS)
     assert "source_embed.table.weight" in tensors
-    assert not tensors.keys() & {"target_embed.table.weight", "head.weight", "encoder.position.table"}
+    assert not tensors.keys() & {
+        "target_embed.table.weight",
+        "head.weight",
+        "encoder.position.table",
+    }
 
 
 @pytest.mark.parametrize(
@@ -109,5 +113,7 @@ def test_a_damaged_configuration_is_refused(folder, text):
 
 def test_weights_of_another_configuration_are_refused(folder):
     write_config(configure("transformer", **KEYS | {"d_ff": 17}), "transformer", folder)
-    with pytest.raises(ValueError, match=r"model\.safetensors: tensor '.*' has shape \[.*\], the model's is"):
+    with pytest.raises(
+        ValueError, match=r"model\.safetensors: tensor '.*' has shape \[.*\], the model's is"
+    ):
         load_network(folder)

@@ -48,12 +48,16 @@ def test_names_of_what_other_parts_add():
     plain = dict(build("transformer", **TINY).named_parameters()).keys()
     changed = build("transformer", **TINY, norm="pre", position="learned")
     assert dict(changed.named_parameters()).keys() - plain == {
-        f"{side}.{name}" for side in ("encoder", "decoder") for name in (*NORM, "position.table.weight")
+        f"{side}.{name}"
+        for side in ("encoder", "decoder")
+        for name in (*NORM, "position.table.weight")
     }
 
 
 def test_names_of_taps():
-    taps = [name for name, part in build("transformer", **TINY).named_modules() if isinstance(part, Tap)]
+    taps = [
+        name for name, part in build("transformer", **TINY).named_modules() if isinstance(part, Tap)
+    ]
     assert taps == [
         "encoder.blocks.0.attention.layer.attend.weights",
         "encoder.blocks.0.attention.stream",
@@ -104,10 +108,14 @@ def test_a_size_is_changed_by_keys():
 
 
 def test_each_dropout_is_its_own_knob():
-    network = build("transformer", **TINY, dropout=0.1, embedding_dropout=0.2, attention_dropout=0.3)
+    network = build(
+        "transformer", **TINY, dropout=0.1, embedding_dropout=0.2, attention_dropout=0.3
+    )
     rates = {name: part.p for name, part in network.named_modules() if isinstance(part, Dropout)}
     for name, rate in rates.items():
-        kind = "attend" if ".attend." in name else "embedding" if name.count(".") == 1 else "residual"
+        kind = (
+            "attend" if ".attend." in name else "embedding" if name.count(".") == 1 else "residual"
+        )
         assert rate == {"residual": 0.1, "embedding": 0.2, "attend": 0.3}[kind], name
     assert build("transformer", **TINY, dropout=0.4).encoder.dropout.p == 0.4
 
@@ -124,7 +132,12 @@ def test_only_pre_norm_stacks_end_with_a_norm():
 
 @pytest.mark.parametrize(
     ("keys", "bound"),
-    [({}, None), ({"position": "learned"}, 20), ({"score": "location"}, 20), ({"score": "additive"}, None)],
+    [
+        ({}, None),
+        ({"position": "learned"}, 20),
+        ({"score": "location"}, 20),
+        ({"score": "additive"}, None),
+    ],
 )
 def test_a_model_says_how_far_it_reaches(keys, bound):
     assert build("transformer", **TINY, max_length=20, **keys).max_length == bound
@@ -172,7 +185,9 @@ def test_what_is_missing_is_named():
 
 
 def test_unknown_families_and_sizes_name_the_nearest():
-    with pytest.raises(ValueError, match="unknown model family 'transfomer'; did you mean 'transformer'"):
+    with pytest.raises(
+        ValueError, match="unknown model family 'transfomer'; did you mean 'transformer'"
+    ):
         build("transfomer")
     with pytest.raises(ValueError, match="transformer has no size 'bigg'; did you mean 'big'"):
         build("transformer", "bigg")

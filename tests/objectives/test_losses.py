@@ -27,12 +27,18 @@ def outcome(loss, hidden, weight, by=1.0):
 
 def assert_equals_torch(dtype, smoothing, **close):
     hidden, weight, targets = example(dtype)
-    expected = F.cross_entropy(hidden @ weight.T, targets, label_smoothing=smoothing, reduction="sum")
+    expected = F.cross_entropy(
+        hidden @ weight.T, targets, label_smoothing=smoothing, reduction="sum"
+    )
     total, nll = smoothed_cross_entropy(hidden, weight, targets, smoothing)
-    pairs = zip(outcome(total, hidden, weight, 0.3), outcome(expected, hidden, weight, 0.3), strict=True)
+    pairs = zip(
+        outcome(total, hidden, weight, 0.3), outcome(expected, hidden, weight, 0.3), strict=True
+    )
     for got, wanted in pairs:
         torch.testing.assert_close(got, wanted, **close)
-    torch.testing.assert_close(nll, F.cross_entropy(hidden @ weight.T, targets, reduction="sum"), **close)
+    torch.testing.assert_close(
+        nll, F.cross_entropy(hidden @ weight.T, targets, reduction="sum"), **close
+    )
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
@@ -53,11 +59,16 @@ def test_equals_the_formula_token_by_token():
     hidden, weight, targets = (t.detach() for t in example())
     smoothing, total = 0.2, 0.0
     for h, target in zip(hidden, targets.tolist(), strict=True):
-        scores = [math.exp(sum(a * b for a, b in zip(h.tolist(), w, strict=True))) for w in weight.tolist()]
+        scores = [
+            math.exp(sum(a * b for a, b in zip(h.tolist(), w, strict=True)))
+            for w in weight.tolist()
+        ]
         for token, score in enumerate(scores):
             q = (1 - smoothing) * (token == target) + smoothing / V
             total -= q * math.log(score / sum(scores))
-    assert smoothed_cross_entropy(hidden, weight, targets, smoothing)[0].item() == pytest.approx(total)
+    assert smoothed_cross_entropy(hidden, weight, targets, smoothing)[0].item() == pytest.approx(
+        total
+    )
 
 
 def test_gradcheck():
@@ -73,9 +84,9 @@ def test_backward_may_run_twice_and_no_further():
     for a, b in zip(once, again, strict=True):
         torch.testing.assert_close(2 * a, b)
     assert not nll.requires_grad
-    slope = torch.autograd.grad(total, hidden, torch.ones_like(total, requires_grad=True), create_graph=True)[
-        0
-    ]
+    slope = torch.autograd.grad(
+        total, hidden, torch.ones_like(total, requires_grad=True), create_graph=True
+    )[0]
     with pytest.raises(RuntimeError, match="once_differentiable"):
         slope.sum().backward()
 
@@ -84,7 +95,9 @@ def test_backward_may_run_twice_and_no_further():
 def test_one_input_may_be_constant(which):
     inputs, targets = list(example()[:2]), torch.randint(V, (T,))
     inputs[1 - which] = inputs[1 - which].detach()
-    expected = F.cross_entropy(inputs[0] @ inputs[1].T, targets, label_smoothing=0.1, reduction="sum")
+    expected = F.cross_entropy(
+        inputs[0] @ inputs[1].T, targets, label_smoothing=0.1, reduction="sum"
+    )
     total, _ = smoothed_cross_entropy(*inputs, targets, 0.1)
     got, wanted = (torch.autograd.grad(loss, inputs[which])[0] for loss in (total, expected))
     torch.testing.assert_close(got, wanted)
@@ -95,7 +108,9 @@ def test_far_apart_logits_do_not_overflow():
     far = (hidden * 1e4).detach().requires_grad_()
     expected = F.cross_entropy(far @ weight.T, targets, label_smoothing=0.1, reduction="sum")
     total, _ = smoothed_cross_entropy(far, weight, targets, 0.1)
-    for got, wanted in zip(outcome(total, far, weight), outcome(expected, far, weight), strict=True):
+    for got, wanted in zip(
+        outcome(total, far, weight), outcome(expected, far, weight), strict=True
+    ):
         torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
 
 

@@ -18,12 +18,21 @@ SPECIAL = Special()
 
 
 def batch(pairs=PAIRS):
-    return collate([(np.array(s, np.int64), np.array(t, np.int64)) for s, t in pairs], SPECIAL, SPECIAL)
+    return collate(
+        [(np.array(s, np.int64), np.array(t, np.int64)) for s, t in pairs], SPECIAL, SPECIAL
+    )
 
 
 def network(dropout=0.0):
     return build(
-        "transformer", vocab_size=V, d_model=8, n_layers=1, n_heads=2, d_ff=16, dropout=dropout, tied="none"
+        "transformer",
+        vocab_size=V,
+        d_model=8,
+        n_layers=1,
+        n_heads=2,
+        d_ff=16,
+        dropout=dropout,
+        tied="none",
     )
 
 
@@ -33,7 +42,9 @@ def plain(model, label_smoothing):
     for source, target in PAIRS:
         logits = model(torch.tensor([[*source, 2]]), torch.tensor([[1, *target]]))[0]
         wanted = torch.tensor([*target, 2])
-        total = total + F.cross_entropy(logits, wanted, label_smoothing=label_smoothing, reduction="sum")
+        total = total + F.cross_entropy(
+            logits, wanted, label_smoothing=label_smoothing, reduction="sum"
+        )
     return total
 
 
@@ -63,7 +74,9 @@ def test_sums_and_tokens_of_parts_add_up_to_the_whole():
 
 def test_an_untrained_model_is_as_surprised_as_a_coin_with_v_sides():
     torch.manual_seed(1)
-    model = build("transformer", vocab_size=1000, d_model=64, n_layers=2, n_heads=4, d_ff=128).eval()
+    model = build(
+        "transformer", vocab_size=1000, d_model=64, n_layers=2, n_heads=4, d_ff=128
+    ).eval()
     loss = Seq2Seq(0.0)(model, batch())
     assert loss.total.item() / loss.tokens == pytest.approx(np.log(1000), rel=0.15)
 

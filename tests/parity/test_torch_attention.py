@@ -17,7 +17,9 @@ CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
 def twins(kind, fused=True):
     """Our attention and torch's, with the same weights; biases are not zero."""
-    ours = kind(M, H, attend=Dense(fused=fused)).eval()  # a CPU trains short sequences without the kernel
+    ours = kind(
+        M, H, attend=Dense(fused=fused)
+    ).eval()  # a CPU trains short sequences without the kernel
     theirs = nn.MultiheadAttention(M, H, batch_first=True)
     with torch.no_grad():
         theirs.in_proj_weight.copy_(torch.cat([x.weight for x in (ours.q, ours.k, ours.v)]))
@@ -36,7 +38,11 @@ def valid(n):
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("causal", [False, True])
 def test_self_attention(causal, padded, fused):
-    (ours, theirs), x, positions = twins(SelfAttention, fused), torch.randn(B, N, M), torch.arange(N)
+    (ours, theirs), x, positions = (
+        twins(SelfAttention, fused),
+        torch.randn(B, N, M),
+        torch.arange(N),
+    )
     masks = [Causal()] * causal + [Padding(valid(N))] * padded
     mask = masks[0] & masks[-1] if masks else None
     expected, _ = theirs(
@@ -53,7 +59,11 @@ def test_self_attention(causal, padded, fused):
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("padded", [False, True])
 def test_cross_attention(padded, fused):
-    (ours, theirs), x, memory = twins(CrossAttention, fused), torch.randn(B, N, M), torch.randn(B, K, M)
+    (ours, theirs), x, memory = (
+        twins(CrossAttention, fused),
+        torch.randn(B, N, M),
+        torch.randn(B, K, M),
+    )
     frame = Frame(torch.arange(N), torch.arange(K), Padding(valid(K)) if padded else None)
     expected, _ = theirs(
         x, memory, memory, key_padding_mask=~valid(K) if padded else None, need_weights=False
@@ -62,7 +72,12 @@ def test_cross_attention(padded, fused):
 
 
 def test_weights_at_the_tap():
-    (ours, theirs), x, memory, heard = twins(CrossAttention), torch.randn(B, N, M), torch.randn(B, K, M), []
+    (ours, theirs), x, memory, heard = (
+        twins(CrossAttention),
+        torch.randn(B, N, M),
+        torch.randn(B, K, M),
+        [],
+    )
     ours.attend.weights.register_forward_hook(lambda module, given, weights: heard.append(weights))
     ours(x, memory, Frame(torch.arange(N), torch.arange(K), Padding(valid(K))))
     _, expected = theirs(x, memory, memory, key_padding_mask=~valid(K), average_attn_weights=False)

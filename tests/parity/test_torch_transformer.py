@@ -20,7 +20,12 @@ VALID = SOURCE != 0
 
 def torchs(norm, activation):
     """torch's own; its post-norm stacks end with a second norm unless the stacks are given."""
-    options = {"activation": activation, "batch_first": True, "norm_first": norm == "pre", "dropout": 0.0}
+    options = {
+        "activation": activation,
+        "batch_first": True,
+        "norm_first": norm == "pre",
+        "dropout": 0.0,
+    }
     encoder, decoder = nn.TransformerEncoderLayer, nn.TransformerDecoderLayer
     last = nn.LayerNorm if norm == "pre" else lambda m: None
     return nn.Transformer(

@@ -13,7 +13,12 @@ SOURCE, TARGET = 7, 5
 SMALL = {"vocab_size": 23, "d_model": 16, "n_layers": 2, "n_heads": 4, "d_ff": 24, "max_length": 12}
 DESIGNS = {
     "paper": {},
-    "pre-norm, learned": {"norm": "pre", "position": "learned", "tied": "none", "source_vocab_size": 31},
+    "pre-norm, learned": {
+        "norm": "pre",
+        "position": "learned",
+        "tied": "none",
+        "source_vocab_size": 31,
+    },
     "grouped queries": {"n_kv_heads": 2, "d_head": 6, "n_decoder_layers": 1},
 } | {score: {"score": score} for score in ("dot", "general", "additive", "content", "location")}
 
@@ -46,7 +51,9 @@ def test_parameters_are_counted_once(make):
     network = make()
     cost = count(make, SOURCE, TARGET)
     assert cost.parameters == sum(parameter.numel() for parameter in network.parameters())
-    used = sum(parameter.numel() for _, parameter in network.named_parameters(remove_duplicate=False))
+    used = sum(
+        parameter.numel() for _, parameter in network.named_parameters(remove_duplicate=False)
+    )
     assert sum(part.parameters + part.shared for part in cost.parts) == used
 
 
@@ -80,9 +87,12 @@ def test_flops_follow_the_formula_of_2_n_and_attention():
 
 def test_shared_weights_are_named():
     tied, untied = (
-        count(partial(build, "transformer", tied=tied, **SMALL), 3, 3).parts for tied in ("all", "none")
+        count(partial(build, "transformer", tied=tied, **SMALL), 3, 3).parts
+        for tied in ("all", "none")
     )
-    sharing = {part.name: (part.parameters, part.shared, part.shared_with) for part in tied if part.shared}
+    sharing = {
+        part.name: (part.parameters, part.shared, part.shared_with) for part in tied if part.shared
+    }
     size = 23 * 16
     assert sharing == {
         "target embedding": (0, size, "source embedding"),

@@ -96,14 +96,18 @@ def test_weights_gradients_and_moments_are_four_times_the_parameters():
 
 def test_activations_grow_with_the_batch_and_halve_with_bfloat16():
     make = partial(build, "transformer", "tiny", vocab_size=100)
-    one, two = (training_memory(make, rows, 50, 50, bfloat16=False).activations for rows in (64, 128))
+    one, two = (
+        training_memory(make, rows, 50, 50, bfloat16=False).activations for rows in (64, 128)
+    )
     half = training_memory(make, 128, 50, 50, bfloat16=True).activations
     assert two == pytest.approx(2 * one, rel=0.01)
     assert 0.4 < half / two < 0.9
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("keys", [{}, {"n_kv_heads": 1, "d_head": 6}], ids=["multi-head", "multi-query"])
+@pytest.mark.parametrize(
+    "keys", [{}, {"n_kv_heads": 1, "d_head": 6}], ids=["multi-head", "multi-query"]
+)
 def test_decoding_estimate_equals_what_the_state_holds(keys, dtype):
     rows, source, target = 3, 6, 4
     network = (
@@ -127,7 +131,9 @@ def test_decoding_estimate_equals_what_the_state_holds(keys, dtype):
     for _ in range(target):
         network.decode(torch.randint(4, 50, (rows, 1)), memory, state=state)
     size = {
-        kind: sum(tensor.numel() * tensor.element_size() for pair in pairs.values() for tensor in pair)
+        kind: sum(
+            tensor.numel() * tensor.element_size() for pair in pairs.values() for tensor in pair
+        )
         for kind, pairs in held.items()
     }
     estimate = decoding_memory(network, dtype)
@@ -135,5 +141,7 @@ def test_decoding_estimate_equals_what_the_state_holds(keys, dtype):
         "append": rows * target * estimate.per_target_token,
         "once": rows * source * estimate.per_source_token,
     }
-    weights = sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
+    weights = sum(
+        parameter.numel() * parameter.element_size() for parameter in network.parameters()
+    )
     assert estimate.total(rows, source, target) == weights + sum(size.values())

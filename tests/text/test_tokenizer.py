@@ -69,7 +69,9 @@ def test_characters_give_back_text_of_known_characters(tokenizers, text):
 
 @given(words=st.lists(st.sampled_from(TEXTS[0].split())))
 def test_words_are_joined_with_one_space(tokenizers, words):
-    assert tokenizers["words"].decode(tokenizers["words"].encode("\t ".join(words))) == " ".join(words)
+    assert tokenizers["words"].decode(tokenizers["words"].encode("\t ".join(words))) == " ".join(
+        words
+    )
 
 
 def test_wordpiece_normalises_spaces_only(tokenizers):
@@ -171,7 +173,8 @@ def test_tiny_vocabulary_knows_what_is_most_frequent(kind):
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
 def test_no_room_for_the_bytes(kind):
     with pytest.raises(
-        ValueError, match=f"a '{kind}' tokenizer holds every byte: set its vocab_size to 260 or more"
+        ValueError,
+        match=f"a '{kind}' tokenizer holds every byte: set its vocab_size to 260 or more",
     ):
         Tokenizer.train(TokenizerSide(kind=kind, vocab_size=259), TEXTS)
 
@@ -227,7 +230,9 @@ def test_shared_tokenizer_in_one_file(tmp_path):
 
 
 def test_separate_tokenizers_in_two_files(tmp_path):
-    section = TokenizerSection(source=TokenizerSide(kind="characters"), target=TokenizerSide(kind="words"))
+    section = TokenizerSection(
+        source=TokenizerSide(kind="characters"), target=TokenizerSide(kind="words")
+    )
     tokenizers = Tokenizers.train(section, iter(PAIRS))
     assert not tokenizers.shared
     tokenizers.save(tmp_path)
@@ -241,7 +246,9 @@ def test_separate_tokenizers_in_two_files(tmp_path):
 
 
 def test_one_of_two_files_missing(tmp_path):
-    section = TokenizerSection(source=TokenizerSide(kind="characters"), target=TokenizerSide(kind="words"))
+    section = TokenizerSection(
+        source=TokenizerSide(kind="characters"), target=TokenizerSide(kind="words")
+    )
     Tokenizers.train(section, PAIRS).save(tmp_path)
     (tmp_path / "tokenizer_target.json").unlink()
     with pytest.raises(ValueError, match=r"there is no tokenizer .*tokenizer_target\.json"):

@@ -28,7 +28,8 @@ def recipe_file(tmp_path: Path) -> Path:
     data = {"kind": "tsv", "source": 0, "target": 1}
     recipe = {
         "seed": 3,
-        "data": data | {split: str(tmp_path / f"{split}.tsv") for split in ("train", "valid", "test")},
+        "data": data
+        | {split: str(tmp_path / f"{split}.tsv") for split in ("train", "valid", "test")},
         "tokenizer": {"shared": {"kind": "characters", "vocab_size": 32}},
         "model": {"family": "transformer", "d_model": 16, "n_layers": 1, "n_heads": 2, "d_ff": 32},
         "training": {

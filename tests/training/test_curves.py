@@ -11,11 +11,23 @@ from sublayer.training.curves import Records, draw_curves
 
 
 def train(step, **keys):
-    return {"step": step, "minutes": step / 100, "split": "train", "loss": 3 / step, "lr": 1e-3} | keys
+    return {
+        "step": step,
+        "minutes": step / 100,
+        "split": "train",
+        "loss": 3 / step,
+        "lr": 1e-3,
+    } | keys
 
 
 def valid(step, **keys):
-    return {"step": step, "minutes": step / 100, "split": "valid", "loss": 4 / step, "perplexity": 7.4} | keys
+    return {
+        "step": step,
+        "minutes": step / 100,
+        "split": "valid",
+        "loss": 4 / step,
+        "perplexity": 7.4,
+    } | keys
 
 
 def written(folder, *records):
@@ -38,7 +50,9 @@ def figure(monkeypatch):
     """The figure that was saved, with its panels to look at."""
     saved = []
     save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (saved.append(self), save(self, *a, **k)))
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, *a, **k: (saved.append(self), save(self, *a, **k))
+    )
     return saved
 
 

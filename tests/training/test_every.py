@@ -36,7 +36,9 @@ def test_due_once_for_each_multiple(amount, steps):
     assert due == list(range(amount, steps + 1, amount))
 
 
-@pytest.mark.parametrize("text", ["", "5", "steps", "0 steps", "-1 steps", "5 parsecs", "five steps"])
+@pytest.mark.parametrize(
+    "text", ["", "5", "steps", "0 steps", "-1 steps", "5 parsecs", "five steps"]
+)
 def test_no_interval(text):
     with pytest.raises(ValueError, match="is no interval; write for example '500 steps'"):
         Every.parse(text)

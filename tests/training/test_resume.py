@@ -59,7 +59,11 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 def tensors(folder: Path) -> dict[str, bytes]:
     last = sorted((folder / "checkpoints").glob("step-*"))[-1]
-    files = [folder / "model.safetensors", last / "model.safetensors", last / "optimizer.safetensors"]
+    files = [
+        folder / "model.safetensors",
+        last / "model.safetensors",
+        last / "optimizer.safetensors",
+    ]
     return {file.name + str(i): file.read_bytes() for i, file in enumerate(files)}
 
 
@@ -116,7 +120,9 @@ def test_run_bounded_in_minutes_keeps_its_clock(make_recipe, tmp_path, monkeypat
         train(recipe, tmp_path / "parts", listeners=[StopAfter(20)])
     train(recipe, tmp_path / "parts", resume=True)
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
-    minutes = [record["minutes"] for record in map(json.loads, (tmp_path / "parts/metrics.jsonl").open())]
+    minutes = [
+        record["minutes"] for record in map(json.loads, (tmp_path / "parts/metrics.jsonl").open())
+    ]
     assert minutes == sorted(minutes)
     assert minutes[-1] == pytest.approx(0.5)
 
@@ -124,7 +130,15 @@ def test_run_bounded_in_minutes_keeps_its_clock(make_recipe, tmp_path, monkeypat
 def test_kill_9(recipe_file, make_recipe, tmp_path):
     recipe = make_recipe("training.steps=60")
     train(recipe, tmp_path / "whole")
-    command = [sys.executable, "-m", "sublayer", "train", str(recipe_file), "training.steps=60", "--out"]
+    command = [
+        sys.executable,
+        "-m",
+        "sublayer",
+        "train",
+        str(recipe_file),
+        "training.steps=60",
+        "--out",
+    ]
     command += [str(tmp_path / "parts"), "--resume"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment)

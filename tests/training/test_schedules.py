@@ -22,10 +22,14 @@ def test_decays(progress):
     def at(**keys):
         return make_schedule(Schedule(lr=1.0, warmup=0, **keys), 64)(1000, progress)
 
-    assert at(kind="cosine", final=0.1) == pytest.approx(0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
+    assert at(kind="cosine", final=0.1) == pytest.approx(
+        0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2
+    )
     assert at(kind="linear", final=0.1) == pytest.approx(1 - 0.9 * progress)
     assert at(kind="constant") == 1.0
-    assert at(kind="wsd", decay=0.2) == pytest.approx(1.0 if progress <= 0.8 else (1 - progress) / 0.2)
+    assert at(kind="wsd", decay=0.2) == pytest.approx(
+        1.0 if progress <= 0.8 else (1 - progress) / 0.2
+    )
 
 
 @pytest.mark.parametrize("kind", ["cosine", "linear", "wsd", "constant"])

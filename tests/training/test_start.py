@@ -24,7 +24,13 @@ def test_run_folder_is_all_there_is(make_recipe, tmp_path):
     train(recipe, folder)
     moved = folder.rename(tmp_path / "moved")
     names = {path.name for path in moved.iterdir()}
-    expected = {"recipe.toml", "model.safetensors", "config.json", "tokenizer.json", "metrics.jsonl"}
+    expected = {
+        "recipe.toml",
+        "model.safetensors",
+        "config.json",
+        "tokenizer.json",
+        "metrics.jsonl",
+    }
     assert names == expected | {"report.json", "curves.png", "store", "checkpoints"}
     assert load_recipe(moved / "recipe.toml") == recipe
     assert len(load_predictor(moved)(["abc", ""])) == 2
@@ -57,9 +63,15 @@ def test_mean_of_checkpoints_is_the_mean(make_recipe, tmp_path):
 @pytest.mark.parametrize(("best", "sign"), [("loss", 1), ("exact_match", -1)])
 def test_best_checkpoint_by_any_metric(make_recipe, tmp_path, best, sign):
     train(make_recipe(f"training.best={best}"), tmp_path / "run")
-    state = json.loads((step_folders(tmp_path / "run" / "checkpoints")[-1] / "state.json").read_text())
+    state = json.loads(
+        (step_folders(tmp_path / "run" / "checkpoints")[-1] / "state.json").read_text()
+    )
     lines = map(json.loads, (tmp_path / "run" / "metrics.jsonl").open())
-    worth = {r["step"]: sign * {**r, **r.get("metrics", {})}[best] for r in lines if r["split"] == "valid"}
+    worth = {
+        r["step"]: sign * {**r, **r.get("metrics", {})}[best]
+        for r in lines
+        if r["split"] == "valid"
+    }
     earlier = {step: value for step, value in worth.items() if step < state["step"]}
     assert state["best_step"] == min(earlier, key=earlier.__getitem__)
 
@@ -79,7 +91,9 @@ def test_epochs_bound_the_run(make_recipe, tmp_path):
 
 def test_accumulating_equals_one_larger_batch(make_recipe, tmp_path, monkeypatch):
     """Two batches of one step weigh by their tokens: the gradient is that of both at once."""
-    recipe = make_recipe("model.dropout=0", "training.steps=1", "training.accumulate=2", "training.clip=0")
+    recipe = make_recipe(
+        "model.dropout=0", "training.steps=1", "training.accumulate=2", "training.clip=0"
+    )
     seen = []
     step = trainer_module.Trainer._step
 
@@ -160,7 +174,9 @@ def test_model_keys_are_checked_before_the_data(make_recipe, tmp_path):
         ("training.evaluate=sometimes", "is no interval"),
     ):
         recipe = (
-            make_recipe(change) if change != "model.d_model=10" else make_recipe(change, "model.n_heads=4")
+            make_recipe(change)
+            if change != "model.d_model=10"
+            else make_recipe(change, "model.n_heads=4")
         )
         with pytest.raises(ValueError, match=message):
             train(recipe, tmp_path / re.sub(r"\W", "", change))

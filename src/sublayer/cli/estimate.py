@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from sublayer.training.estimate import Estimate
 
 
 def estimate(
@@ -25,7 +28,7 @@ def estimate(
     Parameters by part, operations a token, memory, and the time on this machine, from a
     sample of the data and a few steps of training.
     """
-    from sublayer.cli.show import print_estimate, print_json
+    from sublayer.cli.show import print_json
     from sublayer.config.files import load_recipe
     from sublayer.training.estimate import estimate as compute
 
@@ -34,3 +37,34 @@ def estimate(
         print_json(result.as_json())
     else:
         print_estimate(result)
+
+
+def print_estimate(e: Estimate) -> None:
+    """Parameters by part, operations, memory and time."""
+    from rich.console import Console
+
+    from sublayer.cli.show import plain_table
+
+    console = Console()
+    table = plain_table("part", "parameters", "MFLOPs a pair")
+    for part in e.count.parts:
+        shared = f" (+ {part.shared:,} of the {part.shared_with})" if part.shared else ""
+        table.add_row(part.name, f"{part.parameters:,}{shared}", f"{part.flops / 1e6:,.2f}")
+    table.add_row(
+        "all", f"{e.count.parameters:,}", f"{sum(p.flops for p in e.count.parts) / 1e6:,.2f}"
+    )
+    console.print(table)
+    pair = f"{e.source_tokens:.1f} + {e.target_tokens:.1f} tokens on average"
+    console.print(f"\n{e.pairs:,} training pairs of {pair}")
+    console.print(
+        f"per target token: {e.count.forward / 1e6:,.1f} MFLOPs forward, {e.count.training / 1e6:,.1f} in training\n"
+    )
+    table = plain_table("memory of a training step", "MiB")
+    for name in ("weights", "gradients", "moments", "activations", "loss", "total"):
+        table.add_row(name, f"{getattr(e.training, name) / 2**20:,.1f}")
+    console.print(table)
+    state = f"{e.decoding.per_target_token:,} bytes a target token, {e.decoding.per_source_token:,} a source token"
+    console.print(f"state while decoding, each hypothesis: {state}\n")
+    console.print(
+        f"here: {e.tokens_per_second:,.0f} target tokens/s, {e.minutes:,.1f} min for {e.epochs:,.1f} epochs"
+    )

@@ -10,13 +10,21 @@ import typer
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
-    split: Annotated[Literal["train", "valid", "test"], typer.Option(help="The run's own data.")] = "test",
+    split: Annotated[
+        Literal["train", "valid", "test"], typer.Option(help="The run's own data.")
+    ] = "test",
     data: Annotated[
         list[str] | None,
-        typer.Option(help="Files in place of the test data, of the same kind (repeat: source, references)."),
+        typer.Option(
+            help="Files in place of the test data, of the same kind (repeat: source, references)."
+        ),
     ] = None,
-    beam: Annotated[int | None, typer.Option(min=1, help="In place of the recipe's; 1 is greedy.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Write the model's outputs here, one a line.")] = None,
+    beam: Annotated[
+        int | None, typer.Option(min=1, help="In place of the recipe's; 1 is greedy.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the model's outputs here, one a line.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -19,9 +19,8 @@ VERBS: tuple[Callable[..., None], ...] = (train, evaluate, predict, inspect, est
 """In the order of `sublayer --help`. What is heavy they import when called, so that help is quick."""
 
 # Plain text, not boxes: what a help text shows can be copied as it is.
-app = typer.Typer(
-    rich_markup_mode=None, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
-)
+PLAIN = {"rich_markup_mode": None, "pretty_exceptions_enable": False, "add_completion": False}
+app = typer.Typer(no_args_is_help=True, **PLAIN)
 for verb in VERBS:
     app.command()(verb)
 
@@ -36,7 +35,10 @@ def _show_version(wanted: bool) -> bool:
 
 
 ShowVersion = Annotated[
-    bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    bool,
+    typer.Option(
+        "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+    ),
 ]
 
 

@@ -19,8 +19,12 @@ def predict(
     output: Annotated[
         Path | None, typer.Option(help="Where outputs go, one a line; stdout by default.")
     ] = None,
-    beam: Annotated[int | None, typer.Option(min=1, help="In place of the recipe's; 1 is greedy.")] = None,
-    n_best: Annotated[int, typer.Option(min=1, help="Outputs a text, with score and log-probability.")] = 1,
+    beam: Annotated[
+        int | None, typer.Option(min=1, help="In place of the recipe's; 1 is greedy.")
+    ] = None,
+    n_best: Annotated[
+        int, typer.Option(min=1, help="Outputs a text, with score and log-probability.")
+    ] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
@@ -48,9 +52,14 @@ def predict(
     with rows_bar("predicting") as progress:
         found = predictor.n_best(texts, n_best, advance)
     if predictor.shortened:
-        print(f"sublayer: cut to {predictor.max_source} tokens: {predictor.shortened} texts", file=sys.stderr)
+        print(
+            f"sublayer: cut to {predictor.max_source} tokens: {predictor.shortened} texts",
+            file=sys.stderr,
+        )
     show = _as_json if json else _as_text
-    content = "".join(show(number, *row) for number, row in enumerate(zip(texts, found, strict=True)))
+    content = "".join(
+        show(number, *row) for number, row in enumerate(zip(texts, found, strict=True))
+    )
     if output is None:
         sys.stdout.write(content)
     else:

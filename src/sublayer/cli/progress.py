@@ -14,7 +14,9 @@ def rows_bar(doing: str) -> Iterator[Callable[[int, int], None]]:
     """Gives a function that is told how many rows are done, and of how many."""
     console = Console(stderr=True)
     columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task(doing, total=None)
 
         def tell(done: int, total: int) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from sublayer.training.estimate import Estimate
 from sublayer.training.evaluate import Evaluation
 
 
@@ -44,7 +43,9 @@ def print_report(report: dict[str, Any], folder: Path) -> None:
 def print_evaluation(result: Evaluation) -> None:
     """Scores with their signatures, then by source length."""
     console = Console()
-    console.print(f"{result.split}: {result.rows:,} rows, beam {result.beam}, {result.seconds:.1f} s")
+    console.print(
+        f"{result.split}: {result.rows:,} rows, beam {result.beam}, {result.seconds:.1f} s"
+    )
     table = plain_table("metric", "value")
     table.add_column("signature", style="dim", overflow="fold")
     for name, score in result.metrics.items():
@@ -56,28 +57,3 @@ def print_evaluation(result: Evaluation) -> None:
         for bucket in buckets:
             table.add_row(f"{bucket.low}-{bucket.high}", f"{bucket.rows:,}", f"{bucket.value:.4g}")
         console.print(table)
-
-
-def print_estimate(e: Estimate) -> None:
-    """Parameters by part, operations, memory and time."""
-    console = Console()
-    table = plain_table("part", "parameters", "MFLOPs a pair")
-    for part in e.count.parts:
-        shared = f" (+ {part.shared:,} of the {part.shared_with})" if part.shared else ""
-        table.add_row(part.name, f"{part.parameters:,}{shared}", f"{part.flops / 1e6:,.2f}")
-    table.add_row("all", f"{e.count.parameters:,}", f"{sum(p.flops for p in e.count.parts) / 1e6:,.2f}")
-    console.print(table)
-    pair = f"{e.source_tokens:.1f} + {e.target_tokens:.1f} tokens on average"
-    console.print(f"\n{e.pairs:,} training pairs of {pair}")
-    console.print(
-        f"per target token: {e.count.forward / 1e6:,.1f} MFLOPs forward, {e.count.training / 1e6:,.1f} in training\n"
-    )
-    table = plain_table("memory of a training step", "MiB")
-    for name in ("weights", "gradients", "moments", "activations", "loss", "total"):
-        table.add_row(name, f"{getattr(e.training, name) / 2**20:,.1f}")
-    console.print(table)
-    state = f"{e.decoding.per_target_token:,} bytes a target token, {e.decoding.per_source_token:,} a source token"
-    console.print(f"state while decoding, each hypothesis: {state}\n")
-    console.print(
-        f"here: {e.tokens_per_second:,.0f} target tokens/s, {e.minutes:,.1f} min for {e.epochs:,.1f} epochs"
-    )

@@ -38,7 +38,9 @@ def explain(error: ValidationError, model: _Model, place: Callable[[str], str]) 
         if words not in found:
             found.append(words)
     # A value that fits no type of a union has one error for each type: they stand in one line.
-    lines = [": ".join(filter(None, (place(key), key, " or ".join(w)))) for key, w in mistakes.items()]
+    lines = [
+        ": ".join(filter(None, (place(key), key, " or ".join(w)))) for key, w in mistakes.items()
+    ]
     if len(lines) > SHOWN:
         lines[SHOWN:] = [f"and {len(lines) - SHOWN} more"]
     return ValueError("\n".join(lines))
@@ -73,7 +75,9 @@ def _models(model: _Model, name: str) -> list[_Model]:
         return []
     annotation = model.model_fields[name].annotation
     options = get_args(annotation) or (annotation,)
-    return [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
+    return [
+        option for option in options if isinstance(option, type) and issubclass(option, BaseModel)
+    ]
 
 
 def _kinds(model: _Model) -> tuple[str, ...]:

@@ -67,7 +67,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise ValueError(f"{path}: line {line} is not UTF-8; save the file in that encoding") from None
+        raise ValueError(
+            f"{path}: line {line} is not UTF-8; save the file in that encoding"
+        ) from None
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: not valid TOML: {error}") from None
     except (RecursionError, ValueError) as error:
@@ -85,9 +87,13 @@ def _lay_over(table: dict[str, Any], override: str) -> str:
     dotted, equals, text = override.partition("=")
     *sections, name = [part.strip() for part in dotted.split(".")]
     if not equals or not all([*sections, name]):
-        raise ValueError(f"override {override!r} is not of the form key=value, such as training.minutes=5")
+        raise ValueError(
+            f"override {override!r} is not of the form key=value, such as training.minutes=5"
+        )
     if not override.isprintable():
-        raise ValueError(f"override {override!r} has characters that cannot be shown; write it into a recipe")
+        raise ValueError(
+            f"override {override!r} has characters that cannot be shown; write it into a recipe"
+        )
     for section in sections:
         inner = table.get(section)
         # Where a plain value stands a section is put, for the schema to refuse by its name.
@@ -118,7 +124,9 @@ def load_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not valid JSON, so it is damaged or half copied: {error}") from None
+        raise ValueError(
+            f"{path}: not valid JSON, so it is damaged or half copied: {error}"
+        ) from None
 
 
 # ---- whole or not there ----------------------------------------------------------------------------------

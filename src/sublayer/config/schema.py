@@ -110,7 +110,9 @@ class CmudictData(DataSection):
     splits: Splits = Splits()
 
 
-Data = Annotated[LinesData | TableData | CatalogData | HubData | CmudictData, Field(discriminator="kind")]
+Data = Annotated[
+    LinesData | TableData | CatalogData | HubData | CmudictData, Field(discriminator="kind")
+]
 
 # ---- tokenizer -------------------------------------------------------------------------------------------
 

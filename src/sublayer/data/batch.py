@@ -47,7 +47,9 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on `device`, copied without waiting where that is possible."""
-        source_valid = None if self.source_valid is None else self.source_valid.to(device, non_blocking=True)
+        source_valid = (
+            None if self.source_valid is None else self.source_valid.to(device, non_blocking=True)
+        )
         return Batch(
             self.source.to(device, non_blocking=True),
             source_valid,

@@ -40,7 +40,9 @@ def read_po(path: str) -> Iterator[Pair]:
 def _catalogues(path: str) -> list[str]:
     if not Path(path).is_dir():
         return [path]
-    files = sorted(str(file) for pattern in ("*.po", "*.po.gz") for file in Path(path).rglob(pattern))
+    files = sorted(
+        str(file) for pattern in ("*.po", "*.po.gz") for file in Path(path).rglob(pattern)
+    )
     if not files:
         raise ValueError(f"there is no .po file in the folder {path}: correct its path in [data]")
     return files

@@ -19,14 +19,18 @@ def opened(file: str) -> Iterator[BufferedIOBase]:
     """
     path = Path(file)
     if not path.is_file():
-        raise ValueError(f"there is no file {file} (seen from {Path.cwd()}): correct its path in [data]")
+        raise ValueError(
+            f"there is no file {file} (seen from {Path.cwd()}): correct its path in [data]"
+        )
     if path.stat().st_size == 0:
         raise empty(file)
     try:
         with path.open("rb") as plain:
             yield gzip.GzipFile(fileobj=plain) if path.suffix == ".gz" else plain
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"{file} is damaged or no gzip file ({error}): fetch it or pack it again") from error
+        raise ValueError(
+            f"{file} is damaged or no gzip file ({error}): fetch it or pack it again"
+        ) from error
 
 
 def lines(file: str) -> Iterator[str]:
@@ -51,7 +55,9 @@ def text_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
     """
     for number, line in enumerate(stream, 1):
         if b"\0" in line:
-            raise ValueError(f"{name}:{number} has a zero byte, so this is not UTF-8 text: give a text file")
+            raise ValueError(
+                f"{name}:{number} has a zero byte, so this is not UTF-8 text: give a text file"
+            )
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:

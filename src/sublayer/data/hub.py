@@ -41,6 +41,8 @@ def _value(row: Any, column: str, where: str) -> object:
     for name in column.split("."):
         fields = row if isinstance(row, dict) else {}
         if name not in fields:
-            raise ValueError(f"{where} has no '{name}' for the column '{column}'; {nearest(name, fields)}")
+            raise ValueError(
+                f"{where} has no '{name}' for the column '{column}'; {nearest(name, fields)}"
+            )
         row = fields[name]
     return row

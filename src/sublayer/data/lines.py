@@ -22,5 +22,7 @@ def read_lines(files: Sequence[str]) -> Iterator[Pair]:
                 f"{file} has {number + (text is not None) + sum(1 for _ in reader)}"
                 for file, text, reader in zip(files, row, readers, strict=True)
             ]
-            raise ValueError(f"aligned files must have as many lines as each other: {', '.join(counts)}")
+            raise ValueError(
+                f"aligned files must have as many lines as each other: {', '.join(counts)}"
+            )
         yield Pair(row[0], row[1:])

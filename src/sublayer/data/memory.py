@@ -40,7 +40,9 @@ def read_tmx(file: str, source: str, target: str) -> Iterator[Pair]:
                     paired = True
                     yield Pair(sources[0], tuple(targets))
         except (ParseError, DefusedXmlException, LookupError) as error:
-            raise ValueError(f"{file} is no safe, whole XML ({error}): export the memory again") from error
+            raise ValueError(
+                f"{file} is no safe, whole XML ({error}): export the memory again"
+            ) from error
     if not paired:
         raise ValueError(
             f"no unit of {file} has both '{source}' and '{target}', but these languages: "

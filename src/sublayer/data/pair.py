@@ -23,7 +23,8 @@ def make_pair(source: object, target: object, where: str) -> Pair:
     if not targets:
         raise ValueError(f"the target of {where} is an empty list: give at least one text")
     return Pair(
-        _text(source, f"the source of {where}"), tuple(_text(t, f"the target of {where}") for t in targets)
+        _text(source, f"the source of {where}"),
+        tuple(_text(t, f"the target of {where}") for t in targets),
     )
 
 

@@ -8,7 +8,15 @@ from hashlib import sha256
 from itertools import chain
 from typing import Any, Literal
 
-from sublayer.config.schema import CatalogData, CmudictData, Data, HubData, LinesData, Splits, TableData
+from sublayer.config.schema import (
+    CatalogData,
+    CmudictData,
+    Data,
+    HubData,
+    LinesData,
+    Splits,
+    TableData,
+)
 from sublayer.data.catalog import read_po
 from sublayer.data.cmudict import read_cmudict
 from sublayer.data.hub import read_hub
@@ -64,7 +72,9 @@ def _shares(data: Data) -> Splits | None:
     if isinstance(data, LinesData | HubData):
         return None
     if not isinstance(data, CmudictData) and data.splits is not None and (data.valid or data.test):
-        raise ValueError("[data] has 'splits' beside 'valid' or 'test' files: give one or the other")
+        raise ValueError(
+            "[data] has 'splits' beside 'valid' or 'test' files: give one or the other"
+        )
     return data.splits
 
 
@@ -84,7 +94,9 @@ def _pairs(data: Data, split: Split) -> Iterator[Pair]:
         case TableData(source=str(source), target=str(target)):
             reader = partial(read_jsonl, source=source, target=target)
         case TableData():
-            raise ValueError("JSON lines have named values: give 'source' and 'target' in [data] as text")
+            raise ValueError(
+                "JSON lines have named values: give 'source' and 'target' in [data] as text"
+            )
         case CatalogData(kind="po"):
             reader = read_po
         case CatalogData():

@@ -133,7 +133,9 @@ def _encoded(
         )
 
 
-def _write(folder: Path, pairs: Iterator[tuple[Sequence[int], Sequence[int]]], width: int) -> dict[str, int]:
+def _write(
+    folder: Path, pairs: Iterator[tuple[Sequence[int], Sequence[int]]], width: int
+) -> dict[str, int]:
     """Write the three files, and give back the first numbers of meta.json."""
     end = np.zeros(2, OFFSET)
     count = 0
@@ -172,4 +174,6 @@ def _mapped(file: Path, number: np.dtype[np.integer]) -> NDArray[np.integer]:
 
 
 def _damaged(folder: Path) -> ValueError:
-    return ValueError(f"the tokenized pairs in {folder} are damaged: delete that folder and run again")
+    return ValueError(
+        f"the tokenized pairs in {folder} are damaged: delete that folder and run again"
+    )

@@ -43,7 +43,9 @@ def _column(file: str, header: list[str], name: str | int) -> int:
             )
         return name
     if name not in header:
-        raise ValueError(f"the first line of {file} names no column '{name}'; {nearest(name, header)}")
+        raise ValueError(
+            f"the first line of {file} names no column '{name}'; {nearest(name, header)}"
+        )
     return header.index(name)
 
 
@@ -62,9 +64,13 @@ def read_jsonl(file: str, source: str, target: str) -> Iterator[Pair]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{where} is not JSON ({error}): write one object on each line") from error
+            raise ValueError(
+                f"{where} is not JSON ({error}): write one object on each line"
+            ) from error
         if not isinstance(row, dict):
-            raise ValueError(f"{where} is a JSON {type(row).__name__}: write one object on each line")
+            raise ValueError(
+                f"{where} is a JSON {type(row).__name__}: write one object on each line"
+            )
         for key in (source, target):
             if key not in row:
                 raise ValueError(f"{where} has no key '{key}'; {nearest(key, row)}")

@@ -108,7 +108,9 @@ class _Beams:
         for j, logprob in enumerate(self.logprobs[i].tolist()):
             if logprob > float("-inf"):
                 ids = self.tokens[i * self.options.beam + int(beams[j]), 1:].tolist()
-                self.rows[i].add([*ids, int(tokens[j])], logprob, self.options.length_penalty, ended=False)
+                self.rows[i].add(
+                    [*ids, int(tokens[j])], logprob, self.options.length_penalty, ended=False
+                )
 
 
 def beam_search(

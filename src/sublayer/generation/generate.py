@@ -26,7 +26,11 @@ def generate(
     """
     options, special = options or SearchOptions(), special or Special()
     memory = network.encode(source, source_valid)
-    lengths = source_valid.sum(1) if source_valid is not None else torch.full((len(source),), source.shape[1])
+    lengths = (
+        source_valid.sum(1)
+        if source_valid is not None
+        else torch.full((len(source),), source.shape[1])
+    )
     limits = torch.tensor([options.limit(n) for n in lengths.tolist()], device=source.device)
     if (
         network.max_length is not None

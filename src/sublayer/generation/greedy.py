@@ -31,7 +31,9 @@ def greedy(
     state = State()
     while len(rows):
         logits = network.decode(tokens[:, -1:], memory, source_valid, state)
-        logp = logits[:, -1].float().log_softmax(-1)  # the model's own, so before anything is ruled out
+        logp = (
+            logits[:, -1].float().log_softmax(-1)
+        )  # the model's own, so before anything is ruled out
         logp[:, [special.pad, special.bos]] = float("-inf")
         best, token = logp.max(-1)
         logprobs = logprobs + best
@@ -44,7 +46,9 @@ def greedy(
         for i in over.nonzero().flatten().tolist():
             ids, logprob, by_itself = tokens[i, 1:].tolist(), float(logprobs[i]), bool(ended[i])
             score = logprob / length_penalty(length, alpha)
-            found[int(rows[i])] = [Hypothesis(ids[:-1] if by_itself else ids, logprob, score, by_itself)]
+            found[int(rows[i])] = [
+                Hypothesis(ids[:-1] if by_itself else ids, logprob, score, by_itself)
+            ]
         going = (~over).nonzero().flatten()
         rows, tokens, logprobs, memory = rows[going], tokens[going], logprobs[going], memory[going]
         source_valid = None if source_valid is None else source_valid[going]

@@ -31,7 +31,11 @@ def mix(scores: Tensor, allowed: Tensor | None) -> Tensor:
     if allowed is None:
         return scores.softmax(-1)
     hidden = ~allowed
-    return scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(hidden, 0.0)
+    return (
+        scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
+        .softmax(-1)
+        .masked_fill(hidden, 0.0)
+    )
 
 
 @final
@@ -42,7 +46,9 @@ class Dense(Attend):
     otherwise it is written out. `fused=False` always writes it out.
     """
 
-    def __init__(self, score: Score | None = None, dropout: float = 0.0, *, fused: bool = True) -> None:
+    def __init__(
+        self, score: Score | None = None, dropout: float = 0.0, *, fused: bool = True
+    ) -> None:
         super().__init__()
         self.score = score if score is not None else ScaledDot()
         self.dropout = Dropout(dropout)

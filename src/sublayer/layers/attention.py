@@ -70,7 +70,9 @@ class SelfAttention(_Heads):
 class CrossAttention(_Heads):
     """Tokens of one sequence look at the memory of another."""
 
-    def forward(self, x: Tensor, memory: Tensor, frame: Frame, state: State | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, memory: Tensor, frame: Frame, state: State | None = None
+    ) -> Tensor:
         """`b q m`, `b k m` -> `b q m`; with a state, the memory is projected at the first step only."""
 
         def project() -> tuple[Tensor, Tensor]:

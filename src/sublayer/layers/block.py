@@ -20,7 +20,9 @@ from sublayer.layers.state import State
 class Block(nn.Module):
     """Self-attention, cross-attention if there is a memory to look at, feed-forward; each in its residual."""
 
-    def __init__(self, attention: Residual, feedforward: Residual, cross: Residual | None = None) -> None:
+    def __init__(
+        self, attention: Residual, feedforward: Residual, cross: Residual | None = None
+    ) -> None:
         super().__init__()
         self.attention, self.cross, self.feedforward = attention, cross, feedforward
 
@@ -71,7 +73,9 @@ class Stack(nn.Module):
         frame = Frame(positions, past, mask, self.position)
         memory_frame = None
         if memory is not None:
-            memory_frame = Frame(positions, torch.arange(memory.shape[1], device=x.device), memory_mask)
+            memory_frame = Frame(
+                positions, torch.arange(memory.shape[1], device=x.device), memory_mask
+            )
         x = self.dropout(self.position.embed(x, positions))
         for block in self.blocks:
             x = block(x, frame, memory, memory_frame, state)

@@ -15,7 +15,9 @@ Activation = Callable[[Tensor], Tensor]
 class FeedForward(nn.Module):
     """down(act(up(x))) at every position (Vaswani et al. 2017, eq. 2); ReLU unless another is passed."""
 
-    def __init__(self, d_model: int, d_ff: int, act: Activation = F.relu, *, bias: bool = True) -> None:
+    def __init__(
+        self, d_model: int, d_ff: int, act: Activation = F.relu, *, bias: bool = True
+    ) -> None:
         super().__init__()
         self.up, self.down = nn.Linear(d_model, d_ff, bias), nn.Linear(d_ff, d_model, bias)
         self.act = act

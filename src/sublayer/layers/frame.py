@@ -19,7 +19,11 @@ class Frame:
     """
 
     def __init__(
-        self, q_pos: Tensor, k_pos: Tensor, mask: Mask | None = None, position: Position | None = None
+        self,
+        q_pos: Tensor,
+        k_pos: Tensor,
+        mask: Mask | None = None,
+        position: Position | None = None,
     ) -> None:
         self.q_pos, self.k_pos, self.mask, self.position = q_pos, k_pos, mask, position
         self._made: dict[str, Tensor | None] = {}
@@ -42,7 +46,11 @@ class Frame:
     def bias(self) -> Tensor | None:
         """What the position scheme adds to the scores, broadcastable to `b h q k`."""
         scheme = self.position
-        return None if scheme is None else self._once("bias", lambda: scheme.bias(self.q_pos, self.k_pos))
+        return (
+            None
+            if scheme is None
+            else self._once("bias", lambda: scheme.bias(self.q_pos, self.k_pos))
+        )
 
     def turn(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """New queries and keys `b h n d`, which stand at the same positions, as the scheme turns them."""

@@ -17,7 +17,11 @@ def joint(x: Tensor, *layers: nn.Module) -> tuple[Tensor, ...]:
     """
     plain = [layer for layer in layers if type(layer) is nn.Linear and not _is_heard(layer)]
     biases = [layer.bias for layer in plain if layer.bias is not None]
-    if len(plain) < len(layers) or len(biases) not in {0, len(layers)} or not torch.is_grad_enabled():
+    if (
+        len(plain) < len(layers)
+        or len(biases) not in {0, len(layers)}
+        or not torch.is_grad_enabled()
+    ):
         return tuple(layer(x) for layer in layers)
     weight = torch.cat([layer.weight for layer in plain])
     bias = torch.cat(tuple(biases)) if biases else None
@@ -26,5 +30,8 @@ def joint(x: Tensor, *layers: nn.Module) -> tuple[Tensor, ...]:
 
 def _is_heard(layer: nn.Module) -> bool:
     return bool(
-        layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
+        layer._forward_hooks
+        or layer._forward_pre_hooks
+        or layer._backward_hooks
+        or layer._backward_pre_hooks
     )

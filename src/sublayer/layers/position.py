@@ -35,9 +35,13 @@ class Position(nn.Module):
 def sinusoids(n: int, d_model: int) -> Tensor:
     """The table of Vaswani et al. 2017, section 3.5, `n m`: sine on even dimensions, cosine on odd ones."""
     if d_model % 2:
-        raise ValueError(f"sinusoidal positions need an even d_model, got {d_model}; use learned positions")
+        raise ValueError(
+            f"sinusoidal positions need an even d_model, got {d_model}; use learned positions"
+        )
     where = torch.arange(n, dtype=torch.float64).unsqueeze(1)
-    rates = torch.exp(torch.arange(0, d_model, 2, dtype=torch.float64) * (-math.log(10_000.0) / d_model))
+    rates = torch.exp(
+        torch.arange(0, d_model, 2, dtype=torch.float64) * (-math.log(10_000.0) / d_model)
+    )
     table = torch.empty(n, d_model, dtype=torch.float64)
     table[:, 0::2], table[:, 1::2] = torch.sin(where * rates), torch.cos(where * rates)
     return table.float()

@@ -120,5 +120,7 @@ class LocationBased(Score):
         """
         places, n = self.weight.out_features, k.shape[-2]
         if n > places:
-            raise ValueError(f"{n} keys, but the location score has {places} places; raise its max_length")
+            raise ValueError(
+                f"{n} keys, but the location score has {places} places; raise its max_length"
+            )
         return self.weight(q)[..., :n]

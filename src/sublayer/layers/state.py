@@ -56,5 +56,6 @@ class State:
                 moved.append(buffer)
             self._past[owner] = (moved[0], moved[1])
         self._memo = {
-            owner: tuple(t.index_select(0, index) for t in kept) for owner, kept in self._memo.items()
+            owner: tuple(t.index_select(0, index) for t in kept)
+            for owner, kept in self._memo.items()
         }

@@ -27,7 +27,9 @@ class AttentionMaps:
 
 
 @torch.no_grad()
-def cross_attention(network: EncoderDecoder, tokenizers: Tokenizers, text: str, output: str) -> AttentionMaps:
+def cross_attention(
+    network: EncoderDecoder, tokenizers: Tokenizers, text: str, output: str
+) -> AttentionMaps:
     """The weights with which the decoder looks at `text` while it writes `output`, dropout off.
 
     Every token is given its true past, so `output` may be the model's own or any other. The last row and the
@@ -44,7 +46,10 @@ def cross_attention(network: EncoderDecoder, tokenizers: Tokenizers, text: str, 
     network.eval()
     try:
         with record(network, "decoder.blocks.*.cross.layer.attend.weights") as heard:
-            network(torch.tensor([source_ids], device=device), torch.tensor([target_ids[:-1]], device=device))
+            network(
+                torch.tensor([source_ids], device=device),
+                torch.tensor([target_ids[:-1]], device=device),
+            )
     finally:
         network.train(training)
     return AttentionMaps(

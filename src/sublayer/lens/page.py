@@ -24,7 +24,11 @@ def page(maps: AttentionMaps) -> str:
     content = {
         "sourcePieces": maps.source_pieces,
         "targetPieces": maps.target_pieces,
-        "weights": (maps.weights * 1000).round().int().flatten(-2).tolist(),  # in thousandths, layers h (q k)
+        "weights": (maps.weights * 1000)
+        .round()
+        .int()
+        .flatten(-2)
+        .tolist(),  # in thousandths, layers h (q k)
         "peak": max(1, round(float(maps.weights.max()) * 1000)),
         "colours": [to_hex(colours(i)) for i in range(256)],
     }

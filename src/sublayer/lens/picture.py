@@ -57,11 +57,18 @@ def picture(maps: AttentionMaps, kind: Literal["png", "svg"]) -> bytes:
     fonts = [name for name in FONTS if name in installed]
     title = f"Cross-attention: {maps.source} → {maps.target}"
     content = BytesIO()
-    with matplotlib.rc_context({"font.family": fonts, "svg.fonttype": "none", "text.parse_math": False}):
+    with matplotlib.rc_context(
+        {"font.family": fonts, "svg.fonttype": "none", "text.parse_math": False}
+    ):
         figure = _panels(maps, Layout.of(maps))
         # "tight" makes room for labels and title, whose extent is only known now
         figure.savefig(
-            content, format=kind, dpi=200, bbox_inches="tight", pad_inches=0.2, metadata={"Title": title}
+            content,
+            format=kind,
+            dpi=200,
+            bbox_inches="tight",
+            pad_inches=0.2,
+            metadata={"Title": title},
         )
     return content.getvalue()
 
@@ -83,7 +90,9 @@ def _panels(maps: AttentionMaps, layout: Layout) -> Figure:
                 maps.weights[layer, head].numpy(), cmap=COLOURS, vmin=0, vmax=peak, aspect="auto"
             )
             _label(axis, maps, layout, first=head == 0)
-            axis.set_title(f"layer {layer + 1} · head {head + 1}", fontsize=8, color="#555555", pad=3)
+            axis.set_title(
+                f"layer {layer + 1} · head {head + 1}", fontsize=8, color="#555555", pad=3
+            )
     _scale(figure, image, height)
     _entitle(figure, maps)
     return figure
@@ -110,7 +119,9 @@ def _label(axis: Axes, maps: AttentionMaps, layout: Layout, first: bool) -> None
         label.set_rotation(90 if len(label.get_text()) > 1 else 0)
     if first:
         axis.set_yticks(
-            range(0, len(maps.target_pieces), every), maps.target_pieces[::every], fontsize=layout.font
+            range(0, len(maps.target_pieces), every),
+            maps.target_pieces[::every],
+            fontsize=layout.font,
         )
     else:
         axis.set_yticks([])
@@ -120,7 +131,9 @@ def _label(axis: Axes, maps: AttentionMaps, layout: Layout, first: bool) -> None
 
 def _entitle(figure: Figure, maps: AttentionMaps) -> None:
     """Source and output over the panels, as wide as they are."""
-    wrap = textwrap.TextWrapper(width=max(int(figure.get_figwidth() * 11), 40), max_lines=3, placeholder=" …")
+    wrap = textwrap.TextWrapper(
+        width=max(int(figure.get_figwidth() * 11), 40), max_lines=3, placeholder=" …"
+    )
     lines = "\n".join([*wrap.wrap(maps.source), *wrap.wrap(f"→ {maps.target}")])
     above = 1 + 0.35 / figure.get_figheight()
     figure.text(0, above, lines, fontsize=11, va="bottom", linespacing=1.4)

@@ -23,7 +23,9 @@ def record(network: nn.Module, pattern: str) -> Iterator[dict[str, Tensor]]:
     Raises:
         ValueError: no module matches.
     """
-    modules = {path: module for path, module in network.named_modules() if fnmatchcase(path, pattern)}
+    modules = {
+        path: module for path, module in network.named_modules() if fnmatchcase(path, pattern)
+    }
     if not modules:
         known = {re.sub(r"\.\d+\b", ".*", path) for path, _ in network.named_modules() if path}
         raise ValueError(f"no module of the network matches '{pattern}'; {nearest(pattern, known)}")

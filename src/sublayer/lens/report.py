@@ -24,7 +24,9 @@ def check_kind(file: Path) -> None:
         ValueError: `file` does not end in .png, .svg or .html.
     """
     if file.suffix.lower() not in KINDS:
-        raise ValueError(f"{file}: cannot draw '{file.suffix}'; let the name end in .png, .svg or .html")
+        raise ValueError(
+            f"{file}: cannot draw '{file.suffix}'; let the name end in .png, .svg or .html"
+        )
 
 
 def draw(maps: AttentionMaps, file: Path) -> None:

@@ -62,7 +62,9 @@ def by_length(
             low=min(source_lengths[row] for row in rows),
             high=max(source_lengths[row] for row in rows),
             rows=len(rows),
-            value=metric.score([hypotheses[row] for row in rows], [references[row] for row in rows]).value,
+            value=metric.score(
+                [hypotheses[row] for row in rows], [references[row] for row in rows]
+            ).value,
         )
         for rows in members
         if rows

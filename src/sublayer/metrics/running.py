@@ -45,7 +45,9 @@ class Metric(ABC):
             raise ValueError(f"{self.name}: there are no rows to score; give at least one")
         for row, known in enumerate(references):
             if not known:
-                raise ValueError(f"{self.name}: row {row} has no reference; leave it out or give it one")
+                raise ValueError(
+                    f"{self.name}: row {row} has no reference; leave it out or give it one"
+                )
         return self._score(hypotheses, references)
 
     @abstractmethod

@@ -79,7 +79,9 @@ class TokenErrorRate(SequenceMetric):
         edits = tokens = 0
         for hypothesis, known in zip(hypotheses, references, strict=True):
             output = hypothesis.split()
-            distances = [(edit_distance(output, target), len(target)) for target in map(str.split, known)]
+            distances = [
+                (edit_distance(output, target), len(target)) for target in map(str.split, known)
+            ]
             fewest, length = min(distances, key=lambda pair: (pair[0], -pair[1]))
             edits += fewest
             tokens += length

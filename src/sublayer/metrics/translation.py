@@ -48,7 +48,9 @@ class Bleu(Sacrebleu):
 
         tokenize = evaluation.tokenize
         if tokenize not in BLEU.TOKENIZERS:
-            raise ValueError(f"unknown BLEU tokenizer '{tokenize}'; {nearest(tokenize, BLEU.TOKENIZERS)}")
+            raise ValueError(
+                f"unknown BLEU tokenizer '{tokenize}'; {nearest(tokenize, BLEU.TOKENIZERS)}"
+            )
         return BLEU(lowercase=evaluation.lowercase, tokenize=tokenize)
 
 

@@ -105,11 +105,15 @@ class EncoderDecoder(nn.Module):
         """Ids `b q` and memory `b k m` -> logits `b q v`; with a state, `target_in` is what is new."""
         return self.head(self.decode_hidden(target_in, memory, source_valid, state))
 
-    def hidden(self, source: Tensor, target_in: Tensor, source_valid: Tensor | None = None) -> Tensor:
+    def hidden(
+        self, source: Tensor, target_in: Tensor, source_valid: Tensor | None = None
+    ) -> Tensor:
         """Ids `b k`, `b q` -> the decoder's output `b q m`: for losses that bring their own head product."""
         return self.decode_hidden(target_in, self.encode(source, source_valid), source_valid)
 
-    def forward(self, source: Tensor, target_in: Tensor, source_valid: Tensor | None = None) -> Tensor:
+    def forward(
+        self, source: Tensor, target_in: Tensor, source_valid: Tensor | None = None
+    ) -> Tensor:
         """Ids `b k`, `b q` -> logits `b q v`."""
         return self.head(self.hidden(source, target_in, source_valid))
 
@@ -121,5 +125,7 @@ def as_encoder_decoder(network: nn.Module) -> EncoderDecoder:
         ValueError: it has not.
     """
     if not isinstance(network, EncoderDecoder):
-        raise ValueError(f"{type(network).__name__} is no encoder-decoder, so it turns no text into text")
+        raise ValueError(
+            f"{type(network).__name__} is no encoder-decoder, so it turns no text into text"
+        )
     return network

@@ -88,5 +88,7 @@ def load_network(folder: Path) -> nn.Module:
     """
     _, config = read_config(folder)
     network = config.build()
-    put_tensors(network, read_tensors(folder / "model.safetensors"), str(folder / "model.safetensors"))
+    put_tensors(
+        network, read_tensors(folder / "model.safetensors"), str(folder / "model.safetensors")
+    )
     return network.eval()

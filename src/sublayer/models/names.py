@@ -59,7 +59,11 @@ def _find(
     name: str, candidates: Iterator[tuple[Rule, str]] | Sequence[tuple[Rule, str]]
 ) -> tuple[Rule, dict[str, str]]:
     for rule, template in candidates:
-        pattern = re.escape(template).replace(r"\{i\}", r"(?P<i>\d+)").replace(r"\{p\}", "(?P<p>weight|bias)")
+        pattern = (
+            re.escape(template)
+            .replace(r"\{i\}", r"(?P<i>\d+)")
+            .replace(r"\{p\}", "(?P<p>weight|bias)")
+        )
         if match := re.fullmatch(pattern, name):
             return rule, match.groupdict()
     raise ValueError(f"tensor '{name}' has no name here; the weights are of another family")

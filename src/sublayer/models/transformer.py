@@ -18,14 +18,25 @@ from sublayer.layers.feedforward import Activation, FeedForward
 from sublayer.layers.init import glorot
 from sublayer.layers.position import Learned, Position, Sinusoidal
 from sublayer.layers.residual import PostNorm, PreNorm, Residual
-from sublayer.layers.score import Additive, ContentBased, Dot, General, LocationBased, ScaledDot, Score
+from sublayer.layers.score import (
+    Additive,
+    ContentBased,
+    Dot,
+    General,
+    LocationBased,
+    ScaledDot,
+    Score,
+)
 from sublayer.models.base import FAMILIES, EncoderDecoder, FamilyConfig
 from sublayer.models.names import Rule
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 NORMS: dict[str, type[Residual]] = {"post": PostNorm, "pre": PreNorm}
-POSITIONS: dict[str, Callable[[int, int], Position]] = {"sinusoidal": Sinusoidal, "learned": Learned}
+POSITIONS: dict[str, Callable[[int, int], Position]] = {
+    "sinusoidal": Sinusoidal,
+    "learned": Learned,
+}
 ACTIVATIONS: dict[str, Activation] = {"relu": F.relu, "gelu": F.gelu}
 SCORES: dict[str, Callable[[int, int], Score]] = {  # of head width and longest sequence
     "scaled_dot": lambda d, n: ScaledDot(),
@@ -86,19 +97,25 @@ class TransformerConfig(FamilyConfig):
                 "change one or give d_head"
             )
         if self.n_kv_heads is not None and self.n_heads % self.n_kv_heads:
-            raise ValueError(f"n_heads {self.n_heads} is not divisible by n_kv_heads {self.n_kv_heads}")
+            raise ValueError(
+                f"n_heads {self.n_heads} is not divisible by n_kv_heads {self.n_kv_heads}"
+            )
         if self.position == "sinusoidal" and self.d_model % 2:
             raise ValueError(
                 f"sinusoidal positions need an even d_model, got {self.d_model}; use learned positions"
             )
         if self.tied == "all" and self.source_vocab_size not in {None, self.vocab_size}:
-            raise ValueError("tied = 'all' needs one vocabulary; use tied = 'output' with separate ones")
+            raise ValueError(
+                "tied = 'all' needs one vocabulary; use tied = 'output' with separate ones"
+            )
         return self
 
     def build(self) -> EncoderDecoder:
         """The network, initialized."""
         norm = partial(nn.LayerNorm, self.d_model, eps=self.norm_eps)
-        final_norm = norm if self.norm == "pre" else nn.Identity  # post-norm blocks end with a norm already
+        final_norm = (
+            norm if self.norm == "pre" else nn.Identity
+        )  # post-norm blocks end with a norm already
         target = nn.Embedding(self.vocab_size, self.d_model)
         source = (
             target
@@ -135,14 +152,20 @@ class TransformerConfig(FamilyConfig):
 
     def _block(self, has_cross: bool) -> Block:
         def residual(layer: nn.Module) -> Residual:
-            return NORMS[self.norm](layer, nn.LayerNorm(self.d_model, eps=self.norm_eps), self.dropout)
+            return NORMS[self.norm](
+                layer, nn.LayerNorm(self.d_model, eps=self.norm_eps), self.dropout
+            )
 
         def attention(kind: type[SelfAttention | CrossAttention]) -> Residual:
             width = self.d_head or self.d_model // self.n_heads
             attend = Dense(SCORES[self.score](width, self.max_length), self.attention_dropout)
             return residual(
                 kind(
-                    self.d_model, self.n_heads, n_kv_heads=self.n_kv_heads, d_head=self.d_head, attend=attend
+                    self.d_model,
+                    self.n_heads,
+                    n_kv_heads=self.n_kv_heads,
+                    d_head=self.d_head,
+                    attend=attend,
                 )
             )
 
@@ -154,8 +177,12 @@ class TransformerConfig(FamilyConfig):
 def _torch_layer(side: str, norms: dict[str, str]) -> list[Rule]:
     """The names of one `nn.Transformer{Encoder,Decoder}Layer`."""
     theirs, ours = f"{side}.layers.{{i}}", f"{side}.blocks.{{i}}"
-    attentions = {"self_attn": "attention"} | ({"multihead_attn": "cross"} if side == "decoder" else {})
-    rules = [Rule(f"{theirs}.{norm}.{{p}}", f"{ours}.{part}.norm.{{p}}") for norm, part in norms.items()]
+    attentions = {"self_attn": "attention"} | (
+        {"multihead_attn": "cross"} if side == "decoder" else {}
+    )
+    rules = [
+        Rule(f"{theirs}.{norm}.{{p}}", f"{ours}.{part}.norm.{{p}}") for norm, part in norms.items()
+    ]
     for name, part in attentions.items():
         layer = f"{ours}.{part}.layer"
         rules += [

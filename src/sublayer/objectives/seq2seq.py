@@ -30,9 +30,13 @@ class Seq2Seq(Objective):
         """The sums over the batch's real target tokens."""
         if self.r_drop and model.training:
             return self._twice(model, batch)
-        hidden = model.hidden(batch.source, batch.target_in, batch.source_valid)[batch.target_valid]  # t m
+        hidden = model.hidden(batch.source, batch.target_in, batch.source_valid)[
+            batch.target_valid
+        ]  # t m
         targets = batch.target_out[batch.target_valid]
-        total, nll = smoothed_cross_entropy(hidden, model.head.weight, targets, self.label_smoothing)
+        total, nll = smoothed_cross_entropy(
+            hidden, model.head.weight, targets, self.label_smoothing
+        )
         return Loss(total, {"nll": nll.detach()}, batch.tokens)
 
     def _twice(self, model: EncoderDecoder, batch: Batch) -> Loss:

@@ -3,4 +3,12 @@
 from sublayer.scaling.count import Count, Part, count
 from sublayer.scaling.memory import DecodingMemory, TrainingMemory, decoding_memory, training_memory
 
-__all__ = ["Count", "DecodingMemory", "Part", "TrainingMemory", "count", "decoding_memory", "training_memory"]
+__all__ = [
+    "Count",
+    "DecodingMemory",
+    "Part",
+    "TrainingMemory",
+    "count",
+    "decoding_memory",
+    "training_memory",
+]

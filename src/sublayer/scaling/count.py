@@ -101,7 +101,9 @@ def _size(parameters: Iterable[nn.Parameter]) -> int:
 
 
 def _part(path: str) -> str:
-    return next(match.expand(name) for pattern, name in PARTS if (match := re.fullmatch(pattern, path)))
+    return next(
+        match.expand(name) for pattern, name in PARTS if (match := re.fullmatch(pattern, path))
+    )
 
 
 @torch.no_grad()
@@ -132,5 +134,7 @@ def _product(layer: nn.Linear, x: Tensor) -> int:
 def _attention(attend: Attend, q: Tensor, k: Tensor, v: Tensor, *context: Any) -> int:
     """Scores `b h q k`, and values mixed by them; what layers a score has of its own are counted as such."""
     weights = q.shape[:-1].numel() * k.shape[-2]
-    is_product = not any(isinstance(module, Additive | LocationBased) for module in attend.children())
+    is_product = not any(
+        isinstance(module, Additive | LocationBased) for module in attend.children()
+    )
     return 2 * weights * (v.shape[-1] + (k.shape[-1] if is_product else 0))

@@ -104,7 +104,9 @@ class DecodingMemory:
 
     def total(self, rows: int, source: int, target: int) -> int:
         """With `rows` hypotheses of `target` tokens, each on `source` tokens, without room kept ahead."""
-        return self.weights + rows * (source * self.per_source_token + target * self.per_target_token)
+        return self.weights + rows * (
+            source * self.per_source_token + target * self.per_target_token
+        )
 
 
 def decoding_memory(network: EncoderDecoder, dtype: torch.dtype = torch.float32) -> DecodingMemory:

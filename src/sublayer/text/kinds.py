@@ -43,7 +43,9 @@ def learn(kind: TokenizerKind, vocab_size: int, lowercase: bool, texts: Iterable
     return _LEARN[kind](vocab_size, [normalizers.Lowercase()] if lowercase else [], texts)
 
 
-def _characters(vocab_size: int, before: list[normalizers.Normalizer], texts: Iterable[str]) -> Tokenizer:
+def _characters(
+    vocab_size: int, before: list[normalizers.Normalizer], texts: Iterable[str]
+) -> Tokenizer:
     """Every Unicode character is a piece, the space too."""
     tokenizer = Tokenizer(models.WordLevel(unk_token=TOKENS[3]))
     tokenizer.normalizer = normalizers.Sequence(before)
@@ -52,7 +54,9 @@ def _characters(vocab_size: int, before: list[normalizers.Normalizer], texts: It
     return _most_frequent(tokenizer, vocab_size, texts)
 
 
-def _words(vocab_size: int, before: list[normalizers.Normalizer], texts: Iterable[str]) -> Tokenizer:
+def _words(
+    vocab_size: int, before: list[normalizers.Normalizer], texts: Iterable[str]
+) -> Tokenizer:
     """Pieces are what stands between white space; decoding joins them with one space."""
     tokenizer = Tokenizer(models.WordLevel(unk_token=TOKENS[3]))
     tokenizer.normalizer = normalizers.Sequence(before)
@@ -101,7 +105,9 @@ def _bpe(vocab_size: int, before: list[normalizers.Normalizer], texts: Iterable[
     return tokenizer
 
 
-def _unigram(vocab_size: int, before: list[normalizers.Normalizer], texts: Iterable[str]) -> Tokenizer:
+def _unigram(
+    vocab_size: int, before: list[normalizers.Normalizer], texts: Iterable[str]
+) -> Tokenizer:
     """The unigram language model (Kudo 2018) over bytes."""
     tokenizer = _byte_level(models.Unigram(), before)
     trainer = trainers.UnigramTrainer(
@@ -124,13 +130,19 @@ def _without_noise(scores: dict[str, float]) -> list[tuple[str, float]]:
     scores up to 0.0256 above the worst; here they all have the worst score of a longer piece.
     """
     pieces = {piece: score for piece, score in scores.items() if piece not in TOKENS}
-    worst = min((score for piece, score in pieces.items() if len(piece) > 1), default=min(pieces.values()))
-    settled = {piece: round(score if score > worst + 0.03 else worst, 3) for piece, score in pieces.items()}
+    worst = min(
+        (score for piece, score in pieces.items() if len(piece) > 1), default=min(pieces.values())
+    )
+    settled = {
+        piece: round(score if score > worst + 0.03 else worst, 3) for piece, score in pieces.items()
+    }
     best_first = sorted(settled.items(), key=lambda item: (-item[1], item[0]))
     return [*((token, 0.0) for token in TOKENS), *best_first]
 
 
-def _wordpiece(vocab_size: int, before: list[normalizers.Normalizer], texts: Iterable[str]) -> Tokenizer:
+def _wordpiece(
+    vocab_size: int, before: list[normalizers.Normalizer], texts: Iterable[str]
+) -> Tokenizer:
     """BERT's pieces (Wu et al. 2016): greedy longest match inside words, `##` marks a continuation.
 
     The vocabulary is that of byte-pair encoding with marked word starts, as the library's own trainer breaks
@@ -155,7 +167,9 @@ def _wordpiece(vocab_size: int, before: list[normalizers.Normalizer], texts: Ite
     ids = marked.get_vocab()
     vocabulary = _wordpiece_vocabulary(characters, sorted(ids, key=ids.__getitem__), vocab_size)
 
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=TOKENS[3], max_input_chars_per_word=100))
+    tokenizer = Tokenizer(
+        models.WordPiece(vocabulary, unk_token=TOKENS[3], max_input_chars_per_word=100)
+    )
     tokenizer.add_special_tokens(list(TOKENS))
     tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = bert
@@ -163,7 +177,9 @@ def _wordpiece(vocab_size: int, before: list[normalizers.Normalizer], texts: Ite
     return tokenizer
 
 
-def _wordpiece_vocabulary(characters: Counter[str], merges: list[str], vocab_size: int) -> dict[str, int]:
+def _wordpiece_vocabulary(
+    characters: Counter[str], merges: list[str], vocab_size: int
+) -> dict[str, int]:
     """The most frequent characters, each as a word's start and its continuation, then merges made of them."""
     by_count = sorted((c for c in characters if not c.isspace()), key=lambda c: (-characters[c], c))
     kept = by_count[: (vocab_size - len(TOKENS)) // 2]
@@ -175,7 +191,9 @@ def _wordpiece_vocabulary(characters: Counter[str], merges: list[str], vocab_siz
     return {piece: id for id, piece in enumerate([*dict.fromkeys(pieces)][:vocab_size])}
 
 
-_LEARN: dict[TokenizerKind, Callable[[int, list[normalizers.Normalizer], Iterable[str]], Tokenizer]] = {
+_LEARN: dict[
+    TokenizerKind, Callable[[int, list[normalizers.Normalizer], Iterable[str]], Tokenizer]
+] = {
     "characters": _characters,
     "words": _words,
     "bpe": _bpe,

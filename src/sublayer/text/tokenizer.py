@@ -128,7 +128,9 @@ class Tokenizer:
         try:
             pipeline = Pipeline.from_str(Path(file).read_text(encoding="utf-8"))
         except Exception as error:  # the library raises nothing narrower
-            raise ValueError(f"{file} is not a tokenizer or is damaged ({error}): copy it again") from error
+            raise ValueError(
+                f"{file} is not a tokenizer or is damaged ({error}): copy it again"
+            ) from error
         if [pipeline.token_to_id(token) for token in TOKENS] != [0, 1, 2, 3]:
             raise ValueError(
                 f"{file} does not have {' '.join(TOKENS)} as ids 0 to 3: use a tokenizer trained here"
@@ -177,7 +179,9 @@ class Tokenizers:
             return cls(both, both)
         assert section.source is not None
         assert section.target is not None
-        return cls(Tokenizer.train(section.source, sources), Tokenizer.train(section.target, targets))
+        return cls(
+            Tokenizer.train(section.source, sources), Tokenizer.train(section.target, targets)
+        )
 
     def save(self, folder: str | Path) -> None:
         """Write `tokenizer.json`, or `tokenizer_source.json` and then `tokenizer_target.json`."""
@@ -194,7 +198,10 @@ class Tokenizers:
         Raises:
             ValueError: a file is missing or damaged.
         """
-        source, target = Path(folder, "tokenizer_source.json"), Path(folder, "tokenizer_target.json")
+        source, target = (
+            Path(folder, "tokenizer_source.json"),
+            Path(folder, "tokenizer_target.json"),
+        )
         if source.exists() or target.exists():
             return cls(Tokenizer.load(source), Tokenizer.load(target))
         both = Tokenizer.load(Path(folder, "tokenizer.json"))

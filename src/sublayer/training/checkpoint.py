@@ -75,7 +75,9 @@ class Progress:
 
 def step_folders(checkpoints: Path) -> list[Path]:
     """Whole checkpoints, oldest first."""
-    return sorted(f for f in checkpoints.glob("step-*") if f.suffix == "" and (f / "state.json").exists())
+    return sorted(
+        f for f in checkpoints.glob("step-*") if f.suffix == "" and (f / "state.json").exists()
+    )
 
 
 def save_checkpoint(
@@ -87,7 +89,9 @@ def save_checkpoint(
         random["random/cuda"] = torch.cuda.get_rng_state()
     with atomic_folder(folder) as beside:
         write_tensors(network_tensors(network), beside / "model.safetensors")
-        write_tensors(optimizer_tensors(network, optimizer) | random, beside / "optimizer.safetensors")
+        write_tensors(
+            optimizer_tensors(network, optimizer) | random, beside / "optimizer.safetensors"
+        )
         dump_json(asdict(progress), beside / "state.json")
 
 
@@ -97,7 +101,9 @@ def load_checkpoint(folder: Path, network: nn.Module, optimizer: torch.optim.Opt
     Raises:
         ValueError: a file is damaged; it is named.
     """
-    put_tensors(network, read_tensors(folder / "model.safetensors"), str(folder / "model.safetensors"))
+    put_tensors(
+        network, read_tensors(folder / "model.safetensors"), str(folder / "model.safetensors")
+    )
     tensors = read_tensors(folder / "optimizer.safetensors")
     torch.set_rng_state(tensors.pop("random/cpu"))
     on_gpu = tensors.pop("random/cuda", None)
@@ -106,7 +112,9 @@ def load_checkpoint(folder: Path, network: nn.Module, optimizer: torch.optim.Opt
     restore_optimizer(network, optimizer, tensors)
     state: dict[str, Any] = load_json(folder / "state.json")
     kinds = {"before": Moment, "now": Moment, "window": Window}
-    return Progress(**{key: kinds[key](**value) if key in kinds else value for key, value in state.items()})
+    return Progress(
+        **{key: kinds[key](**value) if key in kinds else value for key, value in state.items()}
+    )
 
 
 def prune(checkpoints: Path, keep: int) -> None:

@@ -27,7 +27,11 @@ def first_bad_module(network: nn.Module, run: Callable[[], Any]) -> str:
 
         return hook
 
-    hooks = [module.register_forward_hook(listen(path)) for path, module in network.named_modules() if path]
+    hooks = [
+        module.register_forward_hook(listen(path))
+        for path, module in network.named_modules()
+        if path
+    ]
     try:
         with torch.no_grad():
             run()

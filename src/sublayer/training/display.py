@@ -38,7 +38,11 @@ class Display(Listener):
             return
         left = moment.minutes * (1 - moment.progress) / moment.progress if moment.progress else 0.0
         self._bar.update(
-            self._task, completed=moment.progress, step=moment.step, epoch=moment.epoch, left=_clock(left)
+            self._task,
+            completed=moment.progress,
+            step=moment.step,
+            epoch=moment.epoch,
+            left=_clock(left),
         )
 
     def on_record(self, record: dict[str, Any]) -> None:
@@ -47,7 +51,11 @@ class Display(Listener):
             rates = f"loss {record['loss']:.3f}  lr {record['lr']:.2e}  {record['tokens_per_second']:,.0f} tokens/s"
             self._bar.update(self._task, rates=rates)
         elif self._shown:
-            scores = {"loss": record["loss"], "perplexity": record["perplexity"], **record.get("metrics", {})}
+            scores = {
+                "loss": record["loss"],
+                "perplexity": record["perplexity"],
+                **record.get("metrics", {}),
+            }
             told = "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
             self._console.print(
                 f"[bold]{_clock(record['minutes'])}[/]  step {record['step']:,}  validation: {told}"
@@ -61,7 +69,9 @@ class Display(Listener):
         for heading in ("source", "output", "reference"):
             table.add_column(heading, overflow="fold")
         for sample in samples:  # as text: brackets in a sample are no markup
-            table.add_row(Text(sample.source), Text(sample.output), Text(sample.reference, style="dim"))
+            table.add_row(
+                Text(sample.source), Text(sample.output), Text(sample.reference, style="dim")
+            )
         self._console.print(table)
 
     def on_end(self) -> None:

@@ -117,7 +117,9 @@ def estimate(recipe: Recipe) -> Estimate:
 def _pairs(stream: Iterator[Pair]) -> tuple[int, list[Pair]]:
     """How many training pairs there are, one for each target, and the first of them."""
     sample = list(islice(stream, SAMPLE))
-    return sum(len(pair.targets) for pair in sample) + sum(len(pair.targets) for pair in stream), sample
+    return sum(len(pair.targets) for pair in sample) + sum(
+        len(pair.targets) for pair in stream
+    ), sample
 
 
 def _encoded(sample: list[Pair], tokenizers: Tokenizers) -> list[tuple[Any, Any]]:
@@ -130,7 +132,9 @@ def _encoded(sample: list[Pair], tokenizers: Tokenizers) -> list[tuple[Any, Any]
     ]
 
 
-def _rate(network: EncoderDecoder, recipe: Recipe, batches: list[Batch], context: torch.autocast) -> float:
+def _rate(
+    network: EncoderDecoder, recipe: Recipe, batches: list[Batch], context: torch.autocast
+) -> float:
     """Target tokens a second over training steps spread evenly over the batches' lengths; the first is a warm-up."""
     objective = Seq2Seq(recipe.objective.label_smoothing, recipe.objective.r_drop)
     optimizer = make_optimizer(network.train(), recipe.training.optimizer)

@@ -43,9 +43,14 @@ class Evaluation:
             "rows": self.rows,
             "beam": self.beam,
             "seconds": round(self.seconds, 2),
-            "metrics": {n: {"value": s.value, "signature": s.signature} for n, s in self.metrics.items()},
+            "metrics": {
+                n: {"value": s.value, "signature": s.signature} for n, s in self.metrics.items()
+            },
             "by_source_length": {
-                n: [{"low": b.low, "high": b.high, "rows": b.rows, "value": b.value} for b in buckets]
+                n: [
+                    {"low": b.low, "high": b.high, "rows": b.rows, "value": b.value}
+                    for b in buckets
+                ]
                 for n, buckets in self.buckets.items()
             },
         }
@@ -90,7 +95,9 @@ def evaluate(
     edges = quantile_edges(lengths)
     scores = {metric.name: metric.score(outputs, references) for metric in metrics}
     scores["perplexity"] = perplexity(predictor, pairs)
-    buckets = {metric.name: by_length(metric, lengths, outputs, references, edges) for metric in metrics}
+    buckets = {
+        metric.name: by_length(metric, lengths, outputs, references, edges) for metric in metrics
+    }
     return Evaluation(split, len(pairs), scores, buckets, predictor.options.beam, seconds, outputs)
 
 
@@ -101,7 +108,9 @@ def _with_files(recipe: Recipe, files: Sequence[str]) -> Recipe:
         raise ValueError(
             f"a run on {recipe.data.kind} data has no files to put others in place of; use --split"
         )
-    keys["data"]["test"] = list(files) if recipe.data.kind == "lines" or len(files) > 1 else files[0]
+    keys["data"]["test"] = (
+        list(files) if recipe.data.kind == "lines" or len(files) > 1 else files[0]
+    )
     return Recipe.model_validate(keys)
 
 
@@ -109,9 +118,12 @@ def perplexity(predictor: Predictor, pairs: Sequence[Pair]) -> Score:
     """exp of the mean negative log-likelihood of the references' tokens, ends included, in the run's own vocabulary."""
     network = predictor.network
     off = torch.autocast(next(network.parameters()).device.type, enabled=False)
-    _, nll = mean_loss(network, Seq2Seq(label_smoothing=0.0), _teacher_forced(predictor, pairs), off)
+    _, nll = mean_loss(
+        network, Seq2Seq(label_smoothing=0.0), _teacher_forced(predictor, pairs), off
+    )
     return Score(
-        math.exp(min(nll, 700.0)), f"perplexity|tok:run|vocab:{predictor.tokenizers.target.vocab_size}"
+        math.exp(min(nll, 700.0)),
+        f"perplexity|tok:run|vocab:{predictor.tokenizers.target.vocab_size}",
     )
 
 

@@ -23,7 +23,11 @@ def make_optimizer(network: nn.Module, optimizer: Optimizer) -> torch.optim.Opti
     ]
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optimizer.kind]
     return kind(
-        [g for g in groups if g["params"]], lr=0.0, betas=optimizer.betas, eps=optimizer.eps, fused=True
+        [g for g in groups if g["params"]],
+        lr=0.0,
+        betas=optimizer.betas,
+        eps=optimizer.eps,
+        fused=True,
     )
 
 

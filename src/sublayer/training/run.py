@@ -76,7 +76,9 @@ def open_run(folder: Path) -> tuple[Run, Recipe]:
     """
     run = Run(folder)
     if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder; give the folder that `sublayer train --out` wrote")
+        raise ValueError(
+            f"{folder} is no folder; give the folder that `sublayer train --out` wrote"
+        )
     if not run.recipe.exists():
         raise ValueError(
             f"{folder} is no run: it has no recipe.toml; give the folder that `sublayer train --out` wrote"

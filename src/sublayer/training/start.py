@@ -168,7 +168,9 @@ def model_config(recipe: Recipe, source_vocab: int, target_vocab: int) -> Family
     keys = dict(recipe.model.model_extra or {})
     for key in ("vocab_size", "source_vocab_size"):
         if key in keys:
-            raise ValueError(f"model.{key} follows from the tokenizer; set tokenizer.*.vocab_size instead")
+            raise ValueError(
+                f"model.{key} follows from the tokenizer; set tokenizer.*.vocab_size instead"
+            )
     keys["vocab_size"] = target_vocab
     if recipe.tokenizer.shared is None:
         keys["source_vocab_size"] = source_vocab
@@ -183,7 +185,9 @@ def finish(trainer: Trainer, job: Job) -> dict[str, Any]:
     run, p, best = job.run, trainer.progress, job.recipe.training.best
     folders = step_folders(run.checkpoints)[-max(job.recipe.training.average, 1) :]
     candidates = {
-        f"mean of the last {len(folders)} checkpoints" if len(folders) > 1 else "last": mean_of(folders)
+        f"mean of the last {len(folders)} checkpoints" if len(folders) > 1 else "last": mean_of(
+            folders
+        )
     }
     if run.best.exists():
         candidates[f"best checkpoint, step {p.best_step}"] = read_tensors(run.best)
@@ -191,7 +195,9 @@ def finish(trainer: Trainer, job: Job) -> dict[str, Any]:
     fields: dict[str, dict[str, Any]] = {}
     for name, tensors in candidates.items():
         put_tensors(job.network, tensors, name)
-        fields[name], _ = trainer.validator.measure(job.network, trainer.objective, trainer.autocast)
+        fields[name], _ = trainer.validator.measure(
+            job.network, trainer.objective, trainer.autocast
+        )
         value = fields[name].get(best, fields[name].get("metrics", {}).get(best, 0.0))
         scores[name] = value if trainer.validator.higher_is_better else -value
     chosen = max(scores, key=scores.__getitem__)
@@ -221,9 +227,14 @@ def finished_report(run: Run) -> dict[str, Any]:
 def _memory_advice(job: Job) -> str:
     """Where the memory of the largest batches goes, and what to change."""
     t, data = job.recipe.training, job.train.meta
-    source, target = (round(data[side] / data["pairs"]) + 1 for side in ("source_tokens", "target_tokens"))
+    source, target = (
+        round(data[side] / data["pairs"]) + 1 for side in ("source_tokens", "target_tokens")
+    )
     _, config = read_config(job.run.folder)
-    rows, device = max(1, t.batch_tokens // max(source, target)), next(job.network.parameters()).device
+    rows, device = (
+        max(1, t.batch_tokens // max(source, target)),
+        next(job.network.parameters()).device,
+    )
     memory = training_memory(
         lambda: as_encoder_decoder(config.build()),
         rows,

@@ -60,7 +60,9 @@ class Trainer:
         self.device = next(network.parameters()).device
         self.autocast = autocast(t.precision, self.device)
         self.optimizer = make_optimizer(network, t.optimizer)
-        self.every = {name: Every.parse(getattr(t, name)) for name in ("log", "evaluate", "checkpoint")}
+        self.every = {
+            name: Every.parse(getattr(t, name)) for name in ("log", "evaluate", "checkpoint")
+        }
         self.progress = Progress()
 
     def fit(self, clock: Clock) -> None:
@@ -105,7 +107,9 @@ class Trainer:
                 loss = self.objective(self.network, batch.to(self.device))
             (loss.total / tokens).backward()
             total, nll = total + loss.total.detach(), nll + loss.parts["nll"]
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), t.clip or math.inf, foreach=True)
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.network.parameters(), t.clip or math.inf, foreach=True
+        )
         total_sum, nll_sum, norm_value = torch.stack([total, nll, norm]).tolist()
         if not math.isfinite(total_sum + norm_value):
             raise ValueError(self._not_finite(taken))
@@ -145,7 +149,9 @@ class Trainer:
         if p.step == 0:
             return False
         is_over = p.now.progress >= 1
-        due = {name for name, every in self.every.items() if is_over or every.is_due(p.before, p.now)}
+        due = {
+            name for name, every in self.every.items() if is_over or every.is_due(p.before, p.now)
+        }
         if "checkpoint" in due:
             self._checkpoint()
         if "log" in due:

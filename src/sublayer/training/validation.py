@@ -78,7 +78,9 @@ class Validator:
         if decodes:
             METRICS[t.best]
         pairs = (
-            [] if store is None else list(islice(read(recipe.data, "valid"), None if decodes else t.samples))
+            []
+            if store is None
+            else list(islice(read(recipe.data, "valid"), None if decodes else t.samples))
         )
         return cls(store, pairs, recipe, tokenizers)
 
@@ -115,7 +117,9 @@ class Validator:
     def _decode(self, network: EncoderDecoder, autocast: torch.autocast) -> list[str]:
         was_training = network.training
         options = search_options(self.recipe, beam=1)
-        predictor = Predictor(network, self.tokenizers, options, max_source=self.recipe.data.max_source)
+        predictor = Predictor(
+            network, self.tokenizers, options, max_source=self.recipe.data.max_source
+        )
         with autocast:
             outputs = predictor([pair.source for pair in self.pairs])
         network.train(was_training)
