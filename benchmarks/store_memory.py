@@ -2,9 +2,9 @@
 
     python benchmarks/store_memory.py SOURCE TARGET [PAIRS]
 
-SOURCE and TARGET are aligned text, plain or gzip. The work is done in a process of its own, and what is given
-is its peak resident memory until then: interpreter, torch, and the pages of mapped files that were touched.
-Prints a Markdown table.
+SOURCE and TARGET are aligned text, plain or gzip. The work is done in a process of its own, and
+what is given is its peak resident memory until then: interpreter, torch, and the pages of mapped
+files that were touched. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from pathlib import Path
 
 
 def main(source: str, target: str, pairs: str = "5000000") -> None:
-    """Make the long files, then measure in a child, so that what this process needed does not count."""
+    """Make the long files, then measure in a child, so that what this process needed does not
+    count.
+    """
     with tempfile.TemporaryDirectory() as folder:
         files = [repeated(file, int(pairs), Path(folder)) for file in (source, target)]
         subprocess.run([sys.executable, __file__, "--child", *files, folder], check=True)

@@ -2,9 +2,10 @@
 
     python benchmarks/train.py [--out benchmarks/results/FILE.md] [--rounds 5]
 
-Every contender has the same sizes, batch, vocabulary, dropout of 0.1, label smoothing of 0.1, fused Adam and gradient
-clipping, and takes whole training steps. nn.Transformer drops out attention weights and feed-forward activations
-too, as its one knob does; the rows without dropout show what that is worth.
+Every contender has the same sizes, batch, vocabulary, dropout of 0.1, label smoothing of 0.1, fused
+Adam and gradient clipping, and takes whole training steps. nn.Transformer drops out attention
+weights and feed-forward activations too, as its one knob does; the rows without dropout show what
+that is worth.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ SIZES = {
 
 
 class TorchTransformer(nn.Module):
-    """`torch.nn.Transformer` with embeddings, sinusoids and a shared head, as its tutorial has them."""
+    """`torch.nn.Transformer` with embeddings, sinusoids and a shared head, as its tutorial has
+    them.
+    """
 
     def __init__(self, size: Size, dropout: float) -> None:
         super().__init__()

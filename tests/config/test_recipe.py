@@ -189,7 +189,7 @@ def test_a_folder_is_no_recipe(tmp_path):
         load_recipe(tmp_path)
 
 
-# ---- any recipe comes back as it was; any table is answered ------------------------------------------------
+# ---- any recipe comes back as it was; any table is answered --------------------------------------
 
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 plain = st.one_of(

@@ -43,7 +43,9 @@ def test_permutation_of_more_than_memory_holds():
 
 
 def test_permutation_looks_random():
-    """Every index lands everywhere: chi-square over 500 keys, below what a fair shuffle hardly ever gives."""
+    """Every index lands everywhere: chi-square over 500 keys, below what a fair shuffle hardly ever
+    gives.
+    """
     n = 10
     counts = np.zeros((n, n))
     for key in range(500):

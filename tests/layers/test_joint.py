@@ -1,4 +1,6 @@
-"""One product for several layers gives what the layers give, and steps aside for whoever needs them apart."""
+"""One product for several layers gives what the layers give, and steps aside for whoever needs them
+apart.
+"""
 
 from __future__ import annotations
 

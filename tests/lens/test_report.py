@@ -1,4 +1,6 @@
-"""Files that open anywhere and say everything: all pieces, all weights, nothing fetched from elsewhere."""
+"""Files that open anywhere and say everything: all pieces, all weights, nothing fetched from
+elsewhere.
+"""
 
 import json
 import re
@@ -20,7 +22,9 @@ def invented(source, target, layers=1, heads=1):
 
 
 class Page(HTMLParser):
-    """Elements with their attributes, and the text inside of each kind; refuses tags that do not pair up."""
+    """Elements with their attributes, and the text inside of each kind; refuses tags that do not
+    pair up.
+    """
 
     VOID = frozenset({"meta"})
 

@@ -1,4 +1,6 @@
-"""Smoothed cross-entropy equals torch's and the paper's formula, gradients too, whatever the chunks."""
+"""Smoothed cross-entropy equals torch's and the paper's formula, gradients too, whatever the
+chunks.
+"""
 
 from __future__ import annotations
 

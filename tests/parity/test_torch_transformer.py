@@ -1,4 +1,6 @@
-"""The whole model equals `torch.nn.Transformer` with the same weights, mapped by the name table both ways."""
+"""The whole model equals `torch.nn.Transformer` with the same weights, mapped by the name table
+both ways.
+"""
 
 from __future__ import annotations
 

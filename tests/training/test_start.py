@@ -77,7 +77,9 @@ def test_best_checkpoint_by_any_metric(make_recipe, tmp_path, best, sign):
 
 
 def test_early_stopping(make_recipe, tmp_path):
-    """A learning rate of almost nothing gets no better, so the run ends after `patience` validations."""
+    """A learning rate of almost nothing gets no better, so the run ends after `patience`
+    validations.
+    """
     changes = ["training.patience=2", "training.evaluate=2 steps", "training.steps=500"]
     flat = ["training.schedule.lr=1e-30", "training.schedule.warmup=0", "training.optimizer.eps=1"]
     report = train(make_recipe(*changes, *flat), tmp_path / "run")
@@ -145,7 +147,7 @@ def test_evaluate_other_files(make_recipe, recipe_file, tmp_path):
     assert math.isfinite(result.metrics["perplexity"].value)
 
 
-# ---- what is refused -------------------------------------------------------------------------------------
+# ---- what is refused -----------------------------------------------------------------------------
 
 
 def test_folder_in_use(make_recipe, tmp_path):

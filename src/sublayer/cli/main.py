@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from typing import Annotated
 
 import typer
@@ -16,7 +17,7 @@ from sublayer.cli.predict import predict
 from sublayer.cli.train import train
 
 VERBS: tuple[Callable[..., None], ...] = (train, evaluate, predict, inspect, estimate)
-"""In the order of `sublayer --help`. What is heavy they import when called, so that help is quick."""
+"""In the order of `--help`; they import what is heavy when called, so that help is quick."""
 
 # Plain text, not boxes: what a help text shows can be copied as it is.
 PLAIN = {"rich_markup_mode": None, "pretty_exceptions_enable": False, "add_completion": False}
@@ -27,9 +28,7 @@ for verb in VERBS:
 
 def _show_version(wanted: bool) -> bool:
     if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"sublayer {version('sublayer')}")
+        typer.echo(f"sublayer {metadata.version('sublayer')}")
         raise typer.Exit
     return wanted
 

@@ -26,9 +26,11 @@ _Model = type[BaseModel]
 
 
 def explain(error: ValidationError, model: _Model, place: Callable[[str], str]) -> ValueError:
-    """One line for each mistake: where it was written, its dotted key, what is wrong, what to write instead.
+    """One line for each mistake: where it was written, its dotted key, what is wrong, what to write
+    instead.
 
-    `model` is the class that was validated; `place` says where a key was written, such as in which file.
+    `model` is the class that was validated; `place` says where a key was written, such as in which
+    file.
     """
     mistakes: dict[str, list[str]] = {}
     for details in error.errors(include_url=False):

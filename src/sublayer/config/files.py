@@ -19,16 +19,18 @@ from sublayer.config.errors import explain
 from sublayer.config.registry import nearest
 from sublayer.config.schema import Recipe
 
-# ---- recipes ---------------------------------------------------------------------------------------------
+# ---- recipes -------------------------------------------------------------------------------------
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in a TOML file, with `overrides` such as `training.minutes=5` laid over it.
 
-    The value of an override is read as TOML, and taken as it stands if it is none: `model.size=base`. Paths
-    inside a recipe are relative to the current folder, wherever the recipe lies.
+    The value of an override is read as TOML, and taken as it stands if it is none:
+    `model.size=base`. Paths inside a recipe are relative to the current folder, wherever the recipe
+    lies.
 
-    Raises FileNotFoundError for a missing file, ValueError for anything wrong in it or in the overrides.
+    Raises FileNotFoundError for a missing file, ValueError for anything wrong in it or in the
+    overrides.
     """
     table = _read_toml(path)
     written = {_lay_over(table, override): override for override in overrides}
@@ -40,7 +42,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         return str(path)
 
     try:
-        # As JSON: in pydantic's strict mode, where "5" is no number, a Python list is no tuple either.
+        # As JSON: in pydantic's strict mode, where "5" is no number, a Python list is no tuple
+        # either.
         return Recipe.model_validate_json(json.dumps(table, default=str), strict=True)
     except ValidationError as error:
         raise explain(error, Recipe, place) from None
@@ -111,7 +114,7 @@ def _value(text: str) -> Any:
     return table["value"] if len(table) == 1 else text
 
 
-# ---- records ---------------------------------------------------------------------------------------------
+# ---- records -------------------------------------------------------------------------------------
 
 
 def dump_json(value: Any, path: Path) -> None:
@@ -120,7 +123,9 @@ def dump_json(value: Any, path: Path) -> None:
 
 
 def load_json(path: Path) -> Any:
-    """What `dump_json` wrote. Raises FileNotFoundError; ValueError that names a file that is not JSON."""
+    """What `dump_json` wrote. Raises FileNotFoundError; ValueError that names a file that is not
+    JSON.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -129,14 +134,15 @@ def load_json(path: Path) -> Any:
         ) from None
 
 
-# ---- whole or not there ----------------------------------------------------------------------------------
+# ---- whole or not there --------------------------------------------------------------------------
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """What the system answers when a disk, or one's share of it, is full."""
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
-    """Write a file that is whole or not there, whenever the power goes; makes the folders it stands in.
+    """Write a file that is whole or not there, whenever the power goes; makes the folders it stands
+    in.
 
     Raises OSError; with a full disk it says so, and how much is free.
     """

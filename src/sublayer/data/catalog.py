@@ -11,12 +11,14 @@ from sublayer.data.pair import Pair
 
 
 def read_po(path: str) -> Iterator[Pair]:
-    """Finished translations, not fuzzy, not obsolete, of a `.po` file or of all in a folder, plain or gzip.
+    """Finished translations, not fuzzy, not obsolete, of a `.po` file or of all in a folder, plain
+    or gzip.
 
     The first form of a plural belongs to the msgid, each other form to the msgid_plural.
 
     Raises:
-        ValueError: there is no such file, or it is no catalogue; the package polib is not installed.
+        ValueError: there is no such file, or it is no catalogue; the package polib is not
+        installed.
     """
     with needs("polib", "data"):
         import polib

@@ -32,10 +32,12 @@ SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
 
 def read(data: Data, split: Split) -> Iterator[Pair]:
-    """The pairs of one split, one at a time, in the order of the files; nothing is left out or changed.
+    """The pairs of one split, one at a time, in the order of the files; nothing is left out or
+    changed.
 
     Raises:
-        ValueError: the recipe has no such split, or, told while reading, something in the files is wrong.
+        ValueError: the recipe has no such split, or, told while reading, something in the files is
+        wrong.
     """
     if split not in splits(data):
         raise ValueError(f"[data] has no '{split}' data: say where it is")

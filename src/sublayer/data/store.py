@@ -25,13 +25,15 @@ OFFSET = np.dtype("<i8")
 
 @final
 class Store:
-    """Pairs of ids, by number. They stay on disk; what was read is cached as long as the system has room.
+    """Pairs of ids, by number. They stay on disk; what was read is cached as long as the system has
+    room.
 
     The folder holds
 
-    source.ids, target.ids  the ids of all pairs, one pair after another: uint16 if they fit, else uint32
-    offsets                 where each pair begins in the two, and where the last ends: (pairs + 1) x 2 int64
-    meta.json               numbers of pairs and tokens, the width of an id, and what was left out
+    source.ids, target.ids  the ids of all pairs, one pair after another: uint16 if they fit, else
+    uint32 offsets                 where each pair begins in the two, and where the last ends:
+    (pairs + 1) x 2 int64 meta.json               numbers of pairs and tokens, the width of an id,
+    and what was left out
     """
 
     def __init__(self, folder: Path) -> None:
@@ -70,7 +72,8 @@ class Store:
         vocab_size: int = 2**16,
         notes: Mapping[str, int] | None = None,
     ) -> Store:
-        """Write `pairs` of ids below `vocab_size` and open them; what `notes` then holds goes into meta.json.
+        """Write `pairs` of ids below `vocab_size` and open them; what `notes` then holds goes into
+        meta.json.
 
         Whatever stops it, `folder` is afterwards as it was before, or complete.
         """
@@ -99,8 +102,8 @@ class Store:
 def tokenize(data: Data, split: Split, tokenizers: Tokenizers, folder: str | Path) -> Store:
     """Encode the pairs of a split, one row for each target, and keep them in `folder`.
 
-    Pairs with an empty side, or longer than `data.max_source` or `data.max_target` ids, are left out and
-    counted in meta.json, as skipped_empty and skipped_long.
+    Pairs with an empty side, or longer than `data.max_source` or `data.max_target` ids, are left
+    out and counted in meta.json, as skipped_empty and skipped_long.
 
     Raises:
         ValueError: no pair is left, or something is wrong in the files.
@@ -167,7 +170,9 @@ def _write_ids(file: BinaryIO, rows: Iterable[Sequence[int]], width: int) -> Non
 
 
 def _mapped(file: Path, number: np.dtype[np.integer]) -> NDArray[np.integer]:
-    """The numbers in `file`, read from disk when touched; as a plain array, whose slices are cheaper."""
+    """The numbers in `file`, read from disk when touched; as a plain array, whose slices are
+    cheaper.
+    """
     if file.stat().st_size == 0:  # which cannot be mapped
         return np.empty(0, number)
     return np.asarray(np.memmap(file, number, "r"))

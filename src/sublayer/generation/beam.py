@@ -28,7 +28,8 @@ class _Row:
     def is_settled(self, best_alive: float, options: SearchOptions) -> bool:
         """Whether nothing still alive can enter the n best.
 
-        Log-probabilities only fall, and the penalty is largest at the limit: no score can pass this bound.
+        Log-probabilities only fall, and the penalty is largest at the limit: no score can pass this
+        bound.
         """
         if len(self.ended) < options.n_best:
             return False
@@ -121,9 +122,11 @@ def beam_search(
     options: SearchOptions,
     special: Special,
 ) -> list[list[Hypothesis]]:
-    """The `n_best` hypotheses of each row of `memory` (`b k m`), best first, each up to its own limit (`b`).
+    """The `n_best` hypotheses of each row of `memory` (`b k m`), best first, each up to its own
+    limit (`b`).
 
-    A row is searched until nothing alive can enter its n best, so asking for more never changes the first.
+    A row is searched until nothing alive can enter its n best, so asking for more never changes the
+    first.
     """
     rows = [_Row(i, limit) for i, limit in enumerate(limits.tolist())]
     beams = _Beams(memory, source_valid, rows, options, special)

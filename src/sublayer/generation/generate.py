@@ -20,7 +20,8 @@ def generate(
     options: SearchOptions | None = None,
     special: Special | None = None,
 ) -> list[list[Hypothesis]]:
-    """The best outputs for each row of source ids `b k`, best first; `source_valid` is true at real tokens.
+    """The best outputs for each row of source ids `b k`, best first; `source_valid` is true at real
+    tokens.
 
     What a row gives does not depend on the rows beside it.
     """

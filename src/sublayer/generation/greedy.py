@@ -19,7 +19,8 @@ def greedy(
     alpha: float,
     special: Special,
 ) -> list[list[Hypothesis]]:
-    """One hypothesis a row of `memory` (`b k m`), each up to its own limit (`b`, tokens with the end).
+    """One hypothesis a row of `memory` (`b k m`), each up to its own limit (`b`, tokens with the
+    end).
 
     Rows that have ended leave the batch.
     """

@@ -12,7 +12,9 @@ class Hypothesis:
     ids: list[int]
     """Token ids, without start and end."""
     logprob: float
-    """log P(ids, end | source), or log P(ids | source) if the length limit cut it; natural logarithm."""
+    """log P(ids, end | source), or log P(ids | source) if the length limit cut it; natural
+    logarithm.
+    """
     score: float
     """`logprob` over the length penalty: what hypotheses are ranked by."""
     ended: bool

@@ -28,7 +28,8 @@ class Prediction:
 class Predictor:
     """A trained sequence-to-sequence model with its tokenizers.
 
-    `network` is the `nn.Module`, `tokenizers` are the two sides', `options` how outputs are searched for.
+    `network` is the `nn.Module`, `tokenizers` are the two sides', `options` how outputs are
+    searched for.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class Predictor:
     def n_best(
         self, texts: Sequence[str], n: int, progress: Callable[[int], None] | None = None
     ) -> list[list[Prediction]]:
-        """The `n` best outputs of each text, best first; `progress` hears how many texts a batch finished."""
+        """The `n` best outputs of each text, best first; `progress` hears how many texts a batch
+        finished.
+        """
         if isinstance(texts, str):
             raise ValueError("give a list of texts, not one text")
         options = replace(self.options, n_best=n)
@@ -70,7 +73,9 @@ class Predictor:
     def _batches(
         self, texts: list[str], options: SearchOptions
     ) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
-        """Texts of like length together, so that little is padding; each batch with its rows' numbers."""
+        """Texts of like length together, so that little is padding; each batch with its rows'
+        numbers.
+        """
         sources = self.tokenizers.source.encode_batch(texts)
         self.shortened += sum(len(ids) > self.max_source for ids in sources)
         sources = [ids[: self.max_source] for ids in sources]

@@ -23,7 +23,9 @@ class Attend(nn.Module):
 
 
 SHORT = 32
-"""Keys up to which a CPU is faster with attention written out than with its fused kernel (docs/why.md)."""
+"""Keys up to which a CPU is faster with attention written out than with its fused kernel
+(docs/why.md).
+"""
 
 
 def mix(scores: Tensor, allowed: Tensor | None) -> Tensor:
@@ -42,8 +44,8 @@ def mix(scores: Tensor, allowed: Tensor | None) -> Tensor:
 class Dense(Attend):
     """Every query sees every allowed key (Vaswani et al. 2017, eq. 1), by any `Score`.
 
-    PyTorch's fused kernel does it when the score is a product and nobody listens at the tap `weights`;
-    otherwise it is written out. `fused=False` always writes it out.
+    PyTorch's fused kernel does it when the score is a product and nobody listens at the tap
+    `weights`; otherwise it is written out. `fused=False` always writes it out.
     """
 
     def __init__(
@@ -72,7 +74,8 @@ class Dense(Attend):
         q, k, scale = dot
         dtype = v.dtype
         if q.device.type == "cpu" and dtype == torch.bfloat16:
-            # the CPU kernel is 3 to 9 times faster in float32 than in bfloat16 at the lengths of sentences
+            # the CPU kernel is 3 to 9 times faster in float32 than in bfloat16 at the lengths of
+            # sentences
             q, k, v = q.float(), k.float(), v.float()
         bias, causal = frame.bias(), frame.is_causal
         mask = None if causal and bias is None else _joined(_with_heads(frame.allowed()), bias)

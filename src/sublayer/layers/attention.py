@@ -15,8 +15,8 @@ from sublayer.layers.state import State
 class _Heads(nn.Module):
     """Abstract. The four projections (Vaswani et al. 2017, section 3.2.2).
 
-    `n_kv_heads` covers a family: `n_heads` is multi-head attention, 1 is multi-query (Shazeer 2019), between
-    is grouped-query attention (Ainslie et al. 2023).
+    `n_kv_heads` covers a family: `n_heads` is multi-head attention, 1 is multi-query (Shazeer
+    2019), between is grouped-query attention (Ainslie et al. 2023).
     """
 
     def __init__(
@@ -73,7 +73,9 @@ class CrossAttention(_Heads):
     def forward(
         self, x: Tensor, memory: Tensor, frame: Frame, state: State | None = None
     ) -> Tensor:
-        """`b q m`, `b k m` -> `b q m`; with a state, the memory is projected at the first step only."""
+        """`b q m`, `b k m` -> `b q m`; with a state, the memory is projected at the first step
+        only.
+        """
 
         def project() -> tuple[Tensor, Tensor]:
             k, v = joint(memory, self.k, self.v)

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 class Dropout(nn.Module):
     """Zeroes a share `p` of the elements in training and scales the rest (Srivastava et al. 2014).
 
-    On a CPU the random numbers cost more than the product, so one 64-bit draw decides eight elements: the
-    share is rounded to a multiple of 1/256 there, and the scale is that of the rounded share, so nothing is
-    biased.
+    On a CPU the random numbers cost more than the product, so one 64-bit draw decides eight
+    elements: the share is rounded to a multiple of 1/256 there, and the scale is that of the
+    rounded share, so nothing is biased.
     """
 
     def __init__(self, p: float) -> None:
@@ -41,7 +41,8 @@ class Dropout(nn.Module):
 def keep_mask(shape: torch.Size, dropped: int, dtype: torch.dtype) -> Tensor:
     """0 with probability `dropped`/256, else 256/(256 - `dropped`); drawn from torch's generator."""
     n = shape.numel()
-    # from the lowest int64 on: by default random_ leaves the sign bit, and so one byte in eight, short
+    # from the lowest int64 on: by default random_ leaves the sign bit, and so one byte in eight,
+    # short
     draws = torch.empty((n + 7) // 8, dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
     kept = draws.view(torch.uint8)[:n].view(shape) >= dropped
     return kept.to(dtype).mul_(256 / (256 - dropped))

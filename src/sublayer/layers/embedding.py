@@ -13,9 +13,9 @@ from torch import Tensor, nn
 class ScaledEmbedding(nn.Module):
     """Rows of a table times sqrt(m) (Vaswani et al. 2017, section 3.4).
 
-    The table is an `nn.Embedding` passed in, so that sharing is passing the same one twice. Under autocast
-    the vectors leave in its type: the residual stream follows, and with it every elementwise pass halves its
-    bytes.
+    The table is an `nn.Embedding` passed in, so that sharing is passing the same one twice. Under
+    autocast the vectors leave in its type: the residual stream follows, and with it every
+    elementwise pass halves its bytes.
     """
 
     def __init__(self, table: nn.Embedding) -> None:

@@ -15,7 +15,8 @@ from sublayer.layers.position import Position
 class Frame:
     """Positions, symbolic mask and position scheme; made once by a stack and handed to every block.
 
-    `q_pos` is `q` or `b q`, `k_pos` is `k` or `b k`. Dense tensors are made when first asked for, and once.
+    `q_pos` is `q` or `b q`, `k_pos` is `k` or `b k`. Dense tensors are made when first asked for,
+    and once.
     """
 
     def __init__(
@@ -53,7 +54,9 @@ class Frame:
         )
 
     def turn(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """New queries and keys `b h n d`, which stand at the same positions, as the scheme turns them."""
+        """New queries and keys `b h n d`, which stand at the same positions, as the scheme turns
+        them.
+        """
         if self.position is None:
             return q, k
         return self.position.turn(q, self.q_pos), self.position.turn(k, self.q_pos)

@@ -8,9 +8,9 @@ from torch import nn
 def glorot(module: nn.Module) -> None:
     """Matrices by Glorot & Bengio 2010, biases zero, embedding tables normal with deviation m^-0.5.
 
-    The paper names no initialization; this is what its own code (tensor2tensor) and most that follow use.
-    With tables of that deviation, scaled embeddings have unit variance and a shared pre-softmax matrix gives
-    logits of order one.
+    The paper names no initialization; this is what its own code (tensor2tensor) and most that
+    follow use. With tables of that deviation, scaled embeddings have unit variance and a shared
+    pre-softmax matrix gives logits of order one.
     """
     for part in module.modules():
         if isinstance(part, nn.Linear):

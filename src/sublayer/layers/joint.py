@@ -10,10 +10,10 @@ from torch.nn import functional as F
 def joint(x: Tensor, *layers: nn.Module) -> tuple[Tensor, ...]:
     """The outputs of `layers` for `x`, each `... out`.
 
-    In training one product serves them all: fewer and larger ones, forward and backward. The weights stay in
-    layers of their own, so that each can be named, adapted, quantized and listened to; where one is no plain
-    `nn.Linear`, has a bias that another has not, or is listened to, and where no gradient is needed, each is
-    called by itself.
+    In training one product serves them all: fewer and larger ones, forward and backward. The
+    weights stay in layers of their own, so that each can be named, adapted, quantized and listened
+    to; where one is no plain `nn.Linear`, has a bias that another has not, or is listened to, and
+    where no gradient is needed, each is called by itself.
     """
     plain = [layer for layer in layers if type(layer) is nn.Linear and not _is_heard(layer)]
     biases = [layer.bias for layer in plain if layer.bias is not None]

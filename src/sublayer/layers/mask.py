@@ -1,7 +1,7 @@
 """Who may see whom: predicates on positions, which compose with `&`, `|` and `~`.
 
-A mask compares positions, never tensor sizes, so it is right under caching without a special case, and it
-stays symbolic until somebody needs the dense tensor.
+A mask compares positions, never tensor sizes, so it is right under caching without a special case,
+and it stays symbolic until somebody needs the dense tensor.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from torch import Tensor
 class Mask(ABC):
     """Abstract. True where a query may see a key.
 
-    `q_pos` is `q` or `b q`, `k_pos` is `k` or `b k` (int64); the result broadcasts to `b q k` (bool).
+    `q_pos` is `q` or `b q`, `k_pos` is `k` or `b k` (int64); the result broadcasts to `b q k`
+    (bool).
     """
 
     @abstractmethod

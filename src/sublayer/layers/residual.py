@@ -11,7 +11,9 @@ from sublayer.layers.tap import Tap
 
 
 class Residual(nn.Module):
-    """Abstract. One sublayer and its way into the stream `b n m`; what else is given goes to the sublayer."""
+    """Abstract. One sublayer and its way into the stream `b n m`; what else is given goes to the
+    sublayer.
+    """
 
     def __init__(self, layer: nn.Module, norm: nn.Module, dropout: float = 0.0) -> None:
         super().__init__()
@@ -33,7 +35,9 @@ class PostNorm(Residual):
 
 @final
 class PreNorm(Residual):
-    """x + dropout(layer(norm(x))): Wang et al. 2019, Xiong et al. 2020; the stack ends with its own norm."""
+    """x + dropout(layer(norm(x))): Wang et al. 2019, Xiong et al. 2020; the stack ends with its own
+    norm.
+    """
 
     def forward(self, x: Tensor, *context: Any) -> Tensor:
         """The stream after the sublayer."""

@@ -1,7 +1,7 @@
 """How a query meets a key: the six alignment scores of the literature.
 
-A score works on the last two axes, so the same one serves multi-head attention (`b h q d`) and an RNN decoder
-without a head axis (`b q d`).
+A score works on the last two axes, so the same one serves multi-head attention (`b h q d`) and an
+RNN decoder without a head axis (`b q d`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ class Score(nn.Module):
 
 
 class _DotForm(Score):
-    """Abstract. Scores that are a scaled product of changed queries and keys say so once, in `as_dot`."""
+    """Abstract. Scores that are a scaled product of changed queries and keys say so once, in
+    `as_dot`.
+    """
 
     def as_dot(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, float]:
         """Changed queries, changed keys, scale."""

@@ -24,7 +24,9 @@ class State:
         self._memo: dict[nn.Module, tuple[Tensor, ...]] = {}
 
     def append(self, owner: nn.Module, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values `b g n d` go behind those `owner` gave before; all of them come back, `b g k d`."""
+        """Keys and values `b g n d` go behind those `owner` gave before; all of them come back, `b
+        g k d`.
+        """
         old = self._length.get(owner, 0)
         new = old + k.shape[2]
         if old == 0 or new > self._past[owner][0].shape[2]:
@@ -40,7 +42,9 @@ class State:
         return keys[:, :, :new], values[:, :, :new]
 
     def once(self, owner: nn.Module, make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        """What `make` gives, computed at the first call of `owner` and kept; batch is the first axis."""
+        """What `make` gives, computed at the first call of `owner` and kept; batch is the first
+        axis.
+        """
         if owner not in self._memo:
             self._memo[owner] = make()
         return self._memo[owner]

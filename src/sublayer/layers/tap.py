@@ -11,13 +11,16 @@ from torch import Tensor, nn
 class Tap(nn.Module):
     """Passes a tensor on; whoever wants to see it puts a forward hook on the tap.
 
-    The tap's path in the model names the activation (`decoder.blocks.0.cross.layer.attend.weights`), as in
-    TransformerLens' hook points. Nothing is stored, so an unheard tap costs nothing.
+    The tap's path in the model names the activation
+    (`decoder.blocks.0.cross.layer.attend.weights`), as in TransformerLens' hook points. Nothing is
+    stored, so an unheard tap costs nothing.
     """
 
     @property
     def heard(self) -> bool:
-        """Whether somebody listens: parts that must leave a fused kernel to show a tensor ask first."""
+        """Whether somebody listens: parts that must leave a fused kernel to show a tensor ask
+        first.
+        """
         return bool(self._forward_hooks or self._forward_pre_hooks)
 
     def forward(self, x: Tensor) -> Tensor:

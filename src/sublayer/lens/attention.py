@@ -32,8 +32,8 @@ def cross_attention(
 ) -> AttentionMaps:
     """The weights with which the decoder looks at `text` while it writes `output`, dropout off.
 
-    Every token is given its true past, so `output` may be the model's own or any other. The last row and the
-    last column are the end of the sequence.
+    Every token is given its true past, so `output` may be the model's own or any other. The last
+    row and the last column are the end of the sequence.
 
     Raises:
         ValueError: a text is longer than the network can read.

@@ -16,7 +16,9 @@ class _Page(Template):
 
 
 def page(maps: AttentionMaps) -> str:
-    """The page: all layers and heads at a glance, one of them in numbers, each weight under the pointer."""
+    """The page: all layers and heads at a glance, one of them in numbers, each weight under the
+    pointer.
+    """
     import matplotlib
     from matplotlib.colors import to_hex
 

@@ -17,8 +17,9 @@ from sublayer.config.registry import nearest
 def record(network: nn.Module, pattern: str) -> Iterator[dict[str, Tensor]]:
     """Inside the block, the outputs of the modules whose path matches `pattern`, by path.
 
-    `pattern` is of the shell's kind: `decoder.blocks.*.cross.layer.attend.weights`. Tensors are detached, on
-    the network's device, in the order the modules ran; of a module that runs again the last output is kept.
+    `pattern` is of the shell's kind: `decoder.blocks.*.cross.layer.attend.weights`. Tensors are
+    detached, on the network's device, in the order the modules ran; of a module that runs again the
+    last output is kept.
 
     Raises:
         ValueError: no module matches.

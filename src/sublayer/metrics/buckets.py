@@ -12,7 +12,9 @@ from sublayer.metrics.running import Metric, References
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Rows whose sources are `low` to `high` tokens long, both included: how many, and what they score."""
+    """Rows whose sources are `low` to `high` tokens long, both included: how many, and what they
+    score.
+    """
 
     low: int
     high: int
@@ -21,7 +23,8 @@ class Bucket:
 
 
 def quantile_edges(lengths: Sequence[int], buckets: int = 5, rows: int = 50) -> list[int]:
-    """The lowest length of each bucket: `buckets` of them, of about equally many rows but at least `rows`.
+    """The lowest length of each bucket: `buckets` of them, of about equally many rows but at least
+    `rows`.
 
     Rows of one length stay together, so there may be fewer buckets; too few rows are one bucket.
     """
@@ -46,8 +49,8 @@ def by_length(
 ) -> list[Bucket]:
     """Score the rows of each bucket apart; `edges` are the buckets' lowest lengths, ascending.
 
-    The first bucket also takes what is shorter, and a bucket without rows is left out. Raises `ValueError` as
-    `Metric.score` does, and when there is not one length for each hypothesis.
+    The first bucket also takes what is shorter, and a bucket without rows is left out. Raises
+    `ValueError` as `Metric.score` does, and when there is not one length for each hypothesis.
     """
     if len(source_lengths) != len(hypotheses):
         raise ValueError(

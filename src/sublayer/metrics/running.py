@@ -25,7 +25,8 @@ class Score:
 class Metric(ABC):
     """Abstract. Outputs against one or more references a row, all rows at once.
 
-    Values are on the metric's own scale: shares and rates in 0..1, what sacrebleu computes in 0..100.
+    Values are on the metric's own scale: shares and rates in 0..1, what sacrebleu computes in
+    0..100.
     """
 
     name: ClassVar[str]
@@ -34,7 +35,8 @@ class Metric(ABC):
     def score(self, hypotheses: Sequence[str], references: References) -> Score:
         """Score `hypotheses[i]` against `references[i]`, over all rows.
 
-        Raises `ValueError` if there are no rows, if the two differ in number, or if a row has no reference.
+        Raises `ValueError` if there are no rows, if the two differ in number, or if a row has no
+        reference.
         """
         if len(hypotheses) != len(references):
             raise ValueError(

@@ -1,4 +1,6 @@
-"""Outputs that are right or wrong as a whole, or token by token: exact match, word and token error rate."""
+"""Outputs that are right or wrong as a whole, or token by token: exact match, word and token error
+rate.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +51,8 @@ class ExactMatch(SequenceMetric):
 class ErrorRate(SequenceMetric):
     """Share of rows whose output equals none of the row's references: 1 - `exact_match`.
 
-    This is what grapheme-to-phoneme work calls word error rate, a row being one word. What speech recognition
-    calls word error rate, edits per reference word, is `per` on rows of words.
+    This is what grapheme-to-phoneme work calls word error rate, a row being one word. What speech
+    recognition calls word error rate, edits per reference word, is `per` on rows of words.
     """
 
     name = "wer"
@@ -64,11 +66,12 @@ class ErrorRate(SequenceMetric):
 @METRICS.add("per")
 @final
 class TokenErrorRate(SequenceMetric):
-    """Edits to the nearest reference over its tokens, both summed over all rows; tokens stand between spaces.
+    """Edits to the nearest reference over its tokens, both summed over all rows; tokens stand
+    between spaces.
 
-    Phoneme error rate where tokens are phonemes; where they are words, speech recognition's word error rate.
-    The nearest reference is the one with the fewest edits, and of those the longest. As in TER, edits against
-    nothing but empty references are a rate of 1.
+    Phoneme error rate where tokens are phonemes; where they are words, speech recognition's word
+    error rate. The nearest reference is the one with the fewest edits, and of those the longest. As
+    in TER, edits against nothing but empty references are a rate of 1.
     """
 
     name = "per"
@@ -93,11 +96,12 @@ def _right(hypotheses: Sequence[str], references: References) -> int:
 
 
 def edit_distance(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
-    """Levenshtein distance: the fewest insertions, deletions and substitutions that turn `a` into `b`.
+    """Levenshtein distance: the fewest insertions, deletions and substitutions that turn `a` into
+    `b`.
 
-    Myers 1999 (doi:10.1145/316542.316550) as written by Hyyrö 2003. A column of the table of distances
-    between prefixes is two bit vectors, where the next row is one more and where it is one less; so a token
-    of `b` costs a dozen operations on integers of `len(a)` bits.
+    Myers 1999 (doi:10.1145/316542.316550) as written by Hyyrö 2003. A column of the table of
+    distances between prefixes is two bit vectors, where the next row is one more and where it is
+    one less; so a token of `b` costs a dozen operations on integers of `len(a)` bits.
     """
     if not a:
         return len(b)

@@ -1,4 +1,6 @@
-"""Families: a file holds the paper, the Config, how it is built from parts, its sizes and its other names."""
+"""Families: a file holds the paper, the Config, how it is built from parts, its sizes and its other
+names.
+"""
 
 from sublayer.models import transformer  # files the family under its name
 

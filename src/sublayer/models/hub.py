@@ -25,7 +25,8 @@ def put_tensors(network: nn.Module, tensors: Mapping[str, Tensor], where: str) -
     """Copy tensors into a network of the same shape.
 
     Raises:
-        ValueError: a tensor is missing, left over, or of another shape; it is named, and so is `where`.
+        ValueError: a tensor is missing, left over, or of another shape; it is named, and so is
+        `where`.
     """
     own = network_tensors(network)
     for name in sorted(own.keys() ^ tensors.keys()):

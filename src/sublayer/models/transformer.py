@@ -78,7 +78,9 @@ class TransformerConfig(FamilyConfig):
     activation: Literal["relu", "gelu"] = "relu"
     score: Literal["scaled_dot", "dot", "general", "additive", "content", "location"] = "scaled_dot"
     tied: Literal["all", "output", "none"] = "all"
-    """Which of source embedding, target embedding, pre-softmax matrix are one: all, the last two, none."""
+    """Which of source embedding, target embedding, pre-softmax matrix are one: all, the last two,
+    none.
+    """
     max_length: PositiveInt = 512
     """Longest sequence of learned positions and of the location score; the others have no limit."""
 

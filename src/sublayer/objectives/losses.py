@@ -11,17 +11,21 @@ from torch.autograd.function import once_differentiable
 CHUNK = 2**22
 """Logits made by one matrix product: enough rows to keep it efficient."""
 BLOCK = 2**19
-"""Logits turned into probabilities at once: 2 MiB in float32, about what a CPU core keeps in its cache."""
+"""Logits turned into probabilities at once: 2 MiB in float32, about what a CPU core keeps in its
+cache.
+"""
 
 
 def smoothed_cross_entropy(
     hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float
 ) -> tuple[Tensor, Tensor]:
-    """Sums over tokens of the smoothed loss and of the negative log-likelihood (Szegedy et al. 2016, sec. 7).
+    """Sums over tokens of the smoothed loss and of the negative log-likelihood (Szegedy et al.
+    2016, sec. 7).
 
-    With q = (1 - smoothing) one_hot + smoothing / v, the loss is -sum_v q log softmax(hidden W^T). `hidden`
-    is `t m`, `weight` is `v m`, `targets` is `t`. The t x v logits never exist whole: chunk by chunk they
-    turn into their own gradient, which costs the matrix products of a backward pass and none of its memory.
+    With q = (1 - smoothing) one_hot + smoothing / v, the loss is -sum_v q log softmax(hidden W^T).
+    `hidden` is `t m`, `weight` is `v m`, `targets` is `t`. The t x v logits never exist whole:
+    chunk by chunk they turn into their own gradient, which costs the matrix products of a backward
+    pass and none of its memory.
     """
     needs_grad = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
     total, nll = _Fused.apply(hidden, weight, targets, smoothing, needs_grad)  # type: ignore[no-untyped-call]
@@ -91,9 +95,11 @@ def _spans(n: int, size: int) -> list[slice]:
 
 
 def _block(logits: Tensor, targets: Tensor, confidence: float, out: tuple[Tensor, Tensor]) -> None:
-    """Logits `t v` become, in place, softmax minus `confidence` at the target; nll and log-sum-exp go out.
+    """Logits `t v` become, in place, softmax minus `confidence` at the target; nll and log-sum-exp
+    go out.
 
-    The largest probability is at least 1 / v, so the log-sum-exp comes from it without fear of an underflow.
+    The largest probability is at least 1 / v, so the log-sum-exp comes from it without fear of an
+    underflow.
     """
     targets = targets.unsqueeze(1)
     nll, lse = out

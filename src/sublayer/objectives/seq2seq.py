@@ -16,11 +16,12 @@ from sublayer.objectives.losses import smoothed_cross_entropy
 
 @final
 class Seq2Seq(Objective):
-    """Smoothed cross-entropy of the shifted target (Vaswani et al. 2017, section 5.4), with R-Drop if asked.
+    """Smoothed cross-entropy of the shifted target (Vaswani et al. 2017, section 5.4), with R-Drop
+    if asked.
 
-    R-Drop (Wu et al. 2021, arXiv:2106.14448, eqs. 2 to 4) sends each batch through two dropout masks and adds
-    `r_drop` times (KL(a || b) + KL(b || a)) / 2 of the two predictions to the mean loss of both passes, where
-    the paper has their sum, so that the loss stays comparable.
+    R-Drop (Wu et al. 2021, arXiv:2106.14448, eqs. 2 to 4) sends each batch through two dropout
+    masks and adds `r_drop` times (KL(a || b) + KL(b || a)) / 2 of the two predictions to the mean
+    loss of both passes, where the paper has their sum, so that the loss stays comparable.
     """
 
     def __init__(self, label_smoothing: float = 0.1, r_drop: float = 0.0) -> None:

@@ -32,7 +32,8 @@ PARTS = (
 class Part:
     """One part of a network: its `parameters`, and the `flops` of one pair's forward pass in it.
 
-    `shared` parameters are used here too, but belong to the part `shared_with` and are counted there.
+    `shared` parameters are used here too, but belong to the part `shared_with` and are counted
+    there.
     """
 
     name: str
@@ -46,8 +47,9 @@ class Part:
 class Count:
     """What a pair of `source` and `target` tokens, ends included, costs in each part.
 
-    A multiplication and an addition are two FLOPs. Matrix products are counted and nothing else: the rest is
-    little, and waits for memory anyway. Attention counts whole, also where a mask hides half of it.
+    A multiplication and an addition are two FLOPs. Matrix products are counted and nothing else:
+    the rest is little, and waits for memory anyway. Attention counts whole, also where a mask hides
+    half of it.
     """
 
     source: int
@@ -66,16 +68,20 @@ class Count:
 
     @property
     def training(self) -> float:
-        """FLOPs per target token, forward and backward: the gradients of a product are two of its size."""
+        """FLOPs per target token, forward and backward: the gradients of a product are two of its
+        size.
+        """
         return 3 * self.forward
 
 
 def count(build: Callable[[], EncoderDecoder], source: int, target: int) -> Count:
-    """Count the parameters of the network that `build` makes and the FLOPs of a pair's forward pass in it.
+    """Count the parameters of the network that `build` makes and the FLOPs of a pair's forward pass
+    in it.
 
-    A product costs 2 FLOPs for each weight at each position; attention costs 2 for each query, key and width
-    of its scores, and as many for its values (Kaplan et al. 2020, arXiv:2001.08361, table 1). The pair goes
-    through the network with tensors that have shapes and no memory, so a large model takes no longer.
+    A product costs 2 FLOPs for each weight at each position; attention costs 2 for each query, key
+    and width of its scores, and as many for its values (Kaplan et al. 2020, arXiv:2001.08361, table
+    1). The pair goes through the network with tensors that have shapes and no memory, so a large
+    model takes no longer.
     """
     with FakeTensorMode():
         network = build().eval()
@@ -132,7 +138,9 @@ def _product(layer: nn.Linear, x: Tensor) -> int:
 
 
 def _attention(attend: Attend, q: Tensor, k: Tensor, v: Tensor, *context: Any) -> int:
-    """Scores `b h q k`, and values mixed by them; what layers a score has of its own are counted as such."""
+    """Scores `b h q k`, and values mixed by them; what layers a score has of its own are counted as
+    such.
+    """
     weights = q.shape[:-1].numel() * k.shape[-2]
     is_product = not any(
         isinstance(module, Additive | LocationBased) for module in attend.children()

@@ -12,14 +12,15 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from sublayer.layers.attention import CrossAttention, SelfAttention
 from sublayer.models.base import EncoderDecoder
 
-# ---- training --------------------------------------------------------------------------------------------
+# ---- training ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingMemory:
     """Bytes held at the height of a training step.
 
-    What comes and goes within one operation is not in it, nor is the runtime: PyTorch, CUDA's context.
+    What comes and goes within one operation is not in it, nor is the runtime: PyTorch, CUDA's
+    context.
     """
 
     weights: int
@@ -29,7 +30,9 @@ class TrainingMemory:
     activations: int
     """What the forward pass keeps for the backward pass, copies of weights in bfloat16 included."""
     loss: int
-    """The gradients of hidden states and pre-softmax matrix, made with the loss; logits are not kept."""
+    """The gradients of hidden states and pre-softmax matrix, made with the loss; logits are not
+    kept.
+    """
 
     @property
     def total(self) -> int:
@@ -40,10 +43,12 @@ class TrainingMemory:
 def training_memory(
     build: Callable[[], EncoderDecoder], rows: int, source: int, target: int, *, bfloat16: bool
 ) -> TrainingMemory:
-    """The memory of a step on `rows` pairs of `source` and `target` tokens; `bfloat16` is that of autocast.
+    """The memory of a step on `rows` pairs of `source` and `target` tokens; `bfloat16` is that of
+    autocast.
 
-    `build` makes the network, and a batch goes through it with tensors that have shapes and no memory. What
-    autograd keeps of them is what it keeps of real ones on a CPU; the kernels of a GPU keep about as much.
+    `build` makes the network, and a batch goes through it with tensors that have shapes and no
+    memory. What autograd keeps of them is what it keeps of real ones on a CPU; the kernels of a GPU
+    keep about as much.
     """
     with FakeTensorMode():
         network = build().train()
@@ -89,7 +94,7 @@ def _bytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-# ---- decoding --------------------------------------------------------------------------------------------
+# ---- decoding ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,9 @@ class DecodingMemory:
     """Keys and values of the memory, in all layers, of one source token of one hypothesis."""
 
     def total(self, rows: int, source: int, target: int) -> int:
-        """With `rows` hypotheses of `target` tokens, each on `source` tokens, without room kept ahead."""
+        """With `rows` hypotheses of `target` tokens, each on `source` tokens, without room kept
+        ahead.
+        """
         return self.weights + rows * (
             source * self.per_source_token + target * self.per_target_token
         )

@@ -15,9 +15,10 @@ from sublayer.text.special import TOKENS
 BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
 
 # GPT-2's rule without its list of English endings: a piece never crosses between letters, digits,
-# punctuation and white space, and takes along the space before it. Marks belong to their letters (as in
-# Hindi), and a short ending stays with its apostrophe ("'s"). Every space begins a piece, so that text can
-# be encoded word by word; a run is cut at 64 characters, as learning takes time quadratic in its length.
+# punctuation and white space, and takes along the space before it. Marks belong to their letters
+# (as in Hindi), and a short ending stays with its apostrophe ("'s"). Every space begins a piece, so
+# that text can be encoded word by word; a run is cut at 64 characters, as learning takes time
+# quadratic in its length.
 WORD = Regex(
     r"'\p{L}{1,2}(?!\p{L})| ?[\p{L}\p{M}]{1,64}| ?\p{N}{1,64}| ?[^\s\p{L}\p{M}\p{N}]{1,64}"
     r"| [^\S ]{0,64}|[^\S ]{1,64}"
@@ -30,7 +31,8 @@ WORD_START = "▁"
 
 
 def learn(kind: TokenizerKind, vocab_size: int, lowercase: bool, texts: Iterable[str]) -> Tokenizer:
-    """A tokenizer of `kind` with at most `vocab_size` pieces learned from `texts`, the special ones first.
+    """A tokenizer of `kind` with at most `vocab_size` pieces learned from `texts`, the special ones
+    first.
 
     Raises:
         ValueError: `vocab_size` has no room for the 256 bytes of `bpe` and `unigram`.
@@ -75,9 +77,11 @@ def _most_frequent(tokenizer: Tokenizer, vocab_size: int, texts: Iterable[str]) 
 
 
 def _byte_level(model: models.Model, before: list[normalizers.Normalizer]) -> Tokenizer:
-    """Text as bytes, so that nothing is unknown and every text comes back as it was, all its spaces included.
+    """Text as bytes, so that nothing is unknown and every text comes back as it was, all its spaces
+    included.
 
-    A space is put before the text and taken away in decoding: the first word is then cut like any other.
+    A space is put before the text and taken away in decoding: the first word is then cut like any
+    other.
     """
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence([*before, normalizers.Prepend(" ")])
@@ -124,10 +128,12 @@ def _unigram(
 
 
 def _without_noise(scores: dict[str, float]) -> list[tuple[str, float]]:
-    """The same scores for the same texts: the trainer adds numbers, and fills in rare bytes, in random order.
+    """The same scores for the same texts: the trainer adds numbers, and fills in rare bytes, in
+    random order.
 
-    The first leaves noise far below the third decimal. The second gives bytes that are no pieces of their own
-    scores up to 0.0256 above the worst; here they all have the worst score of a longer piece.
+    The first leaves noise far below the third decimal. The second gives bytes that are no pieces of
+    their own scores up to 0.0256 above the worst; here they all have the worst score of a longer
+    piece.
     """
     pieces = {piece: score for piece, score in scores.items() if piece not in TOKENS}
     worst = min(
@@ -145,8 +151,9 @@ def _wordpiece(
 ) -> Tokenizer:
     """BERT's pieces (Wu et al. 2016): greedy longest match inside words, `##` marks a continuation.
 
-    The vocabulary is that of byte-pair encoding with marked word starts, as the library's own trainer breaks
-    ties at random. Decoding puts one space between words and none before punctuation.
+    The vocabulary is that of byte-pair encoding with marked word starts, as the library's own
+    trainer breaks ties at random. Decoding puts one space between words and none before
+    punctuation.
     """
     bert = pre_tokenizers.BertPreTokenizer()
     short = pre_tokenizers.Split(Regex(r"\S{1,64}"), "isolated")
@@ -180,7 +187,9 @@ def _wordpiece(
 def _wordpiece_vocabulary(
     characters: Counter[str], merges: list[str], vocab_size: int
 ) -> dict[str, int]:
-    """The most frequent characters, each as a word's start and its continuation, then merges made of them."""
+    """The most frequent characters, each as a word's start and its continuation, then merges made
+    of them.
+    """
     by_count = sorted((c for c in characters if not c.isspace()), key=lambda c: (-characters[c], c))
     kept = by_count[: (vocab_size - len(TOKENS)) // 2]
     pieces = [*TOKENS, *chain.from_iterable((character, "##" + character) for character in kept)]

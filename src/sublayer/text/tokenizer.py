@@ -20,21 +20,26 @@ SAMPLE = 2**25
 """Characters that vocabularies are learned from; longer texts are thinned evenly to fit."""
 
 REMEMBERED = 2**20
-"""Characters of words whose ids are remembered: some tens of megabytes with all that belongs to them."""
+"""Characters of words whose ids are remembered: some tens of megabytes with all that belongs to
+them.
+"""
 
 
 @final
 class Tokenizer:
-    """One vocabulary. Ids 0 to 3 are `Special`, and no text is ever encoded to padding, begin or end.
+    """One vocabulary. Ids 0 to 3 are `Special`, and no text is ever encoded to padding, begin or
+    end.
 
-    `bpe` and `unigram` are made of bytes, so they know and give back any text. `characters` and `words` have
-    `<unk>` for what the training data did not have, `wordpiece` for words with such characters.
+    `bpe` and `unigram` are made of bytes, so they know and give back any text. `characters` and
+    `words` have `<unk>` for what the training data did not have, `wordpiece` for words with such
+    characters.
     """
 
     special = Special()
 
     def __init__(self, pipeline: Pipeline) -> None:
-        # Else "</s>" in a text would become the end of the sequence; the file does not keep this setting.
+        # Else "</s>" in a text would become the end of the sequence; the file does not keep this
+        # setting.
         pipeline.encode_special_tokens = True
         self._pipeline = pipeline
         # The kind shows in how pieces are joined.
@@ -44,7 +49,8 @@ class Tokenizer:
 
     @classmethod
     def train(cls, side: TokenizerSide, texts: Iterable[str]) -> Tokenizer:
-        """A vocabulary of at most `side.vocab_size` ids from `texts`, which are read once and not kept.
+        """A vocabulary of at most `side.vocab_size` ids from `texts`, which are read once and not
+        kept.
 
         The same texts give the same vocabulary.
 
@@ -71,8 +77,8 @@ class Tokenizer:
     def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
         """Ids of each text, without begin and end.
 
-        Words come again and again, so each goes through the pipeline once and is then looked up, which is
-        several times faster; the ids are those that the pipeline gives for the whole text.
+        Words come again and again, so each goes through the pipeline once and is then looked up,
+        which is several times faster; the ids are those that the pipeline gives for the whole text.
         """
         rows = [self._words(text) for text in texts]
         if self._remembered > REMEMBERED:
@@ -94,7 +100,8 @@ class Tokenizer:
         self._known: dict[str, list[int]] = {}
         self._remembered = 0
         if self._byte_level:
-            # Between two spaces in a row stands an empty word: its id is that of the space before it.
+            # Between two spaces in a row stands an empty word: its id is that of the space before
+            # it.
             self._known[""] = self._pipeline.encode(" ", add_special_tokens=False).ids[:1]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -121,7 +128,8 @@ class Tokenizer:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: the file is missing, damaged, or not a tokenizer with the special ids of this package.
+            ValueError: the file is missing, damaged, or not a tokenizer with the special ids of
+            this package.
         """
         if not Path(file).is_file():
             raise ValueError(f"there is no tokenizer {file}: give the folder of a run that has one")
@@ -166,7 +174,8 @@ class Tokenizers:
 
     @classmethod
     def train(cls, section: TokenizerSection, pairs: Iterable[SourceAndTargets]) -> Tokenizers:
-        """What the recipe's `[tokenizer]` asks for, from an even sample of `pairs`, which are read once.
+        """What the recipe's `[tokenizer]` asks for, from an even sample of `pairs`, which are read
+        once.
 
         Raises:
             ValueError: there is no text to learn from, or a `vocab_size` is too small for its kind.
@@ -209,7 +218,9 @@ class Tokenizers:
 
 
 def thinned(pairs: Iterable[SourceAndTargets], characters: int) -> list[SourceAndTargets]:
-    """Pairs of at most `characters` in all, spread evenly: every one, or every 2nd, 4th, 8th, ... of them."""
+    """Pairs of at most `characters` in all, spread evenly: every one, or every 2nd, 4th, 8th, ...
+    of them.
+    """
     kept: list[SourceAndTargets] = []
     step = size = 0
     for number, pair in enumerate(pairs):

@@ -13,8 +13,9 @@ from typing import final
 class Clock:
     """Minutes of training at the end of each step, written down one number a step.
 
-    A run bounded in minutes has a learning rate that depends on time. A resumed run reads the recorded times until
-    they end and then goes on counting from the last, so that it takes the very steps it would have taken.
+    A run bounded in minutes has a learning rate that depends on time. A resumed run reads the
+    recorded times until they end and then goes on counting from the last, so that it takes the very
+    steps it would have taken.
     """
 
     def __init__(self, file: Path, now: Callable[[], float] = time.monotonic) -> None:

@@ -59,7 +59,8 @@ class Records:
 
 
 def draw_curves(metrics_jsonl: Path, out: Path) -> None:
-    """Draw losses, validation metrics and learning rate over the steps of a run, with minutes on top, as PNG.
+    """Draw losses, validation metrics and learning rate over the steps of a run, with minutes on
+    top, as PNG.
 
     `out` is replaced only when the new picture is complete.
 

@@ -135,7 +135,9 @@ def _encoded(sample: list[Pair], tokenizers: Tokenizers) -> list[tuple[Any, Any]
 def _rate(
     network: EncoderDecoder, recipe: Recipe, batches: list[Batch], context: torch.autocast
 ) -> float:
-    """Target tokens a second over training steps spread evenly over the batches' lengths; the first is a warm-up."""
+    """Target tokens a second over training steps spread evenly over the batches' lengths; the first
+    is a warm-up.
+    """
     objective = Seq2Seq(recipe.objective.label_smoothing, recipe.objective.r_drop)
     optimizer = make_optimizer(network.train(), recipe.training.optimizer)
     device = next(network.parameters()).device

@@ -65,7 +65,8 @@ def evaluate(
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Decode a split of the run's data, or `files` of the same kind in its place, and score the outputs.
+    """Decode a split of the run's data, or `files` of the same kind in its place, and score the
+    outputs.
 
     `progress` hears how many rows are done, and of how many.
 
@@ -115,7 +116,9 @@ def _with_files(recipe: Recipe, files: Sequence[str]) -> Recipe:
 
 
 def perplexity(predictor: Predictor, pairs: Sequence[Pair]) -> Score:
-    """exp of the mean negative log-likelihood of the references' tokens, ends included, in the run's own vocabulary."""
+    """exp of the mean negative log-likelihood of the references' tokens, ends included, in the
+    run's own vocabulary.
+    """
     network = predictor.network
     off = torch.autocast(next(network.parameters()).device.type, enabled=False)
     _, nll = mean_loss(

@@ -11,7 +11,8 @@ from sublayer.config.schema import Optimizer
 
 
 def make_optimizer(network: nn.Module, optimizer: Optimizer) -> torch.optim.Optimizer:
-    """Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019); its learning rate is set at every step.
+    """Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019); its learning rate is set at
+    every step.
 
     Weight decay leaves out vectors: biases, norms and other parameters of fewer than two axes.
     """

@@ -31,7 +31,9 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def uses_bfloat16(precision: str, device: torch.device) -> bool:
-    """Whether matrix products are in bfloat16: where asked for or, by "auto", where they are faster."""
+    """Whether matrix products are in bfloat16: where asked for or, by "auto", where they are
+    faster.
+    """
     return precision == "bfloat16" or (precision == "auto" and has_bfloat16(device))
 
 

@@ -36,11 +36,12 @@ def train(
 ) -> dict[str, Any]:
     """Train what a recipe says into a run folder, and give back its report.
 
-    With `resume`, a folder that holds an unfinished run of the same recipe is taken up where it stopped.
+    With `resume`, a folder that holds an unfinished run of the same recipe is taken up where it
+    stopped.
 
     Raises:
-        ValueError: the recipe does not fit its data, the folder is in use, or the loss is no longer a number.
-        MemoryError: the batches do not fit; the message says what to change.
+        ValueError: the recipe does not fit its data, the folder is in use, or the loss is no longer
+        a number. MemoryError: the batches do not fit; the message says what to change.
     """
     run = claim(recipe, folder, resume=resume)
     set_threads(recipe.training.threads)
@@ -178,9 +179,11 @@ def model_config(recipe: Recipe, source_vocab: int, target_vocab: int) -> Family
 
 
 def finish(trainer: Trainer, job: Job) -> dict[str, Any]:
-    """Choose the finished weights, write them with the report and the curves, and give back the report.
+    """Choose the finished weights, write them with the report and the curves, and give back the
+    report.
 
-    With `training.average` over 1 it is the mean of the last checkpoints, unless the best single one was better.
+    With `training.average` over 1 it is the mean of the last checkpoints, unless the best single
+    one was better.
     """
     run, p, best = job.run, trainer.progress, job.recipe.training.best
     folders = step_folders(run.checkpoints)[-max(job.recipe.training.average, 1) :]

@@ -39,8 +39,8 @@ from sublayer.training.validation import Validator
 class Trainer:
     """One run, from where its folder stands to its end.
 
-    What happens at a step happens in one order: checkpoint, log, validation. A resumed run takes up after the
-    checkpoint, so it logs and measures at that step again, with the same numbers.
+    What happens at a step happens in one order: checkpoint, log, validation. A resumed run takes up
+    after the checkpoint, so it logs and measures at that step again, with the same numbers.
     """
 
     def __init__(
@@ -96,7 +96,9 @@ class Trainer:
             p.epoch, p.batch, p.rows = p.epoch + 1, 0, 0
 
     def _step(self, batches: Iterator[Batch]) -> None:
-        """One step of the optimizer, on the sum of the batches' gradients over the sum of their target tokens."""
+        """One step of the optimizer, on the sum of the batches' gradients over the sum of their
+        target tokens.
+        """
         t, p = self.recipe.training, self.progress
         taken = list(islice(batches, t.accumulate))
         tokens = sum(batch.tokens for batch in taken)

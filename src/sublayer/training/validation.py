@@ -58,7 +58,8 @@ def mean_loss(
 class Validator:
     """Validation loss, the metric that chooses the best checkpoint, and samples.
 
-    `best` of "loss" and "perplexity" needs no decoding; another metric decodes the validation texts greedily.
+    `best` of "loss" and "perplexity" needs no decoding; another metric decodes the validation texts
+    greedily.
     """
 
     store: Store | None
