@@ -20,9 +20,7 @@ from pathlib import Path
 
 
 def main(source: str, target: str, pairs: str = "5000000") -> None:
-    """Make the long files, then measure in a child, so that what this process needed does not
-    count.
-    """
+    """Make the long files, then measure in a child, as what this process needs does not count."""
     with tempfile.TemporaryDirectory() as folder:
         files = [repeated(file, int(pairs), Path(folder)) for file in (source, target)]
         subprocess.run([sys.executable, __file__, "--child", *files, folder], check=True)

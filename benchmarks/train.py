@@ -55,9 +55,7 @@ SIZES = {
 
 
 class TorchTransformer(nn.Module):
-    """`torch.nn.Transformer` with embeddings, sinusoids and a shared head, as its tutorial has
-    them.
-    """
+    """`torch.nn.Transformer` with embeddings, sinusoids and shared head, as in its tutorial."""
 
     def __init__(self, size: Size, dropout: float) -> None:
         super().__init__()
@@ -174,7 +172,7 @@ def make_batch(size: Size) -> Batch:
 def measure(steps: dict[str, Callable[[], None]], tokens: int, rounds: int) -> dict[str, float]:
     """Median tokens a second of each contender; they take turns, so that noise meets all alike."""
     times: dict[str, list[float]] = {name: [] for name in steps}
-    for name, step in steps.items():
+    for step in steps.values():
         for _ in range(2):
             step()
     for _ in range(rounds):
@@ -202,7 +200,10 @@ def compare(size: Size, dropout: float, rounds: int) -> list[str]:
         steps[f"MarianMT {dtype}"] = peer_step(Marian(size, dropout), batch, bf16=bf16)
     rates = measure(steps, batch.tokens, rounds)
     best = rates[next(iter(rates))]
-    shape = f"d_model {size.d_model}, {size.n_layers}+{size.n_layers}, batch {size.rows} x {size.tokens}, dropout {dropout}"
+    shape = (
+        f"d_model {size.d_model}, {size.n_layers}+{size.n_layers}, "
+        f"batch {size.rows} x {size.tokens}, dropout {dropout}"
+    )
     lines = [
         f"### {size.name}: {shape}",
         "",
@@ -229,8 +230,9 @@ def main() -> None:
     lines = [
         f"# Training speed, {date.today()}",
         "",
-        f"torch {torch.__version__}, Python {platform.python_version()}, {torch.get_num_threads()} threads, "
-        f"{torch.backends.cpu.get_cpu_capability()}; medians of {given.rounds} rounds of 3 steps, taking turns.",
+        f"torch {torch.__version__}, Python {platform.python_version()}, "
+        f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}; "
+        f"medians of {given.rounds} rounds of 3 steps, taking turns.",
         "",
     ]
     print("\n".join(lines))

@@ -21,8 +21,7 @@ __all__ = ["build", "load", "train"]
 
 
 def load(folder: str | Path, *, beam: int | None = None, device: str = "auto") -> Predictor:
-    """The model of a run folder: call it with texts; `.network` is the `nn.Module`, `.tokenizers`
-    beside it.
+    """The model of a run folder: call it with texts; `.network` is the `nn.Module` inside.
 
     Raises:
         ValueError: the folder is no run, not finished, or damaged.
@@ -46,12 +45,13 @@ def build(family: str, size: str | None = None, **keys: Any) -> nn.Module:
 def train(
     recipe: str | Path, out: str | Path, changes: Sequence[str] = (), *, resume: bool = False
 ) -> Predictor:
-    """Train a recipe into a run folder, with keys changed as on the command line, and load the
-    model.
+    """Train a recipe into a run folder, and load the model.
+
+    `changes` are keys given another value, as on the command line: `["training.minutes=5"]`.
 
     Raises:
-        ValueError: the recipe does not fit its data, the folder is in use, or the loss is no longer
-        a number.
+        ValueError: the recipe does not fit its data, the folder is in use, or the loss is no
+            longer a number.
     """
     from sublayer.config.files import load_recipe
     from sublayer.training.start import train

@@ -129,12 +129,3 @@ def test_evaluating_is_repeatable_and_training_drops_out(parts):
 @pytest.mark.parametrize("size", ["tiny", "small"])
 def test_sizes_run(size):
     assert build("transformer", size, vocab_size=V)(SOURCE, TARGET, VALID).shape == (3, 6, V)
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_compiles_as_one_graph(training):
-    network = build("transformer", **TINY | {"n_layers": 1, "dropout": 0.1}).train(training)
-    compiled = torch.compile(network, backend="eager", fullgraph=True)
-    assert compiled(SOURCE, TARGET, VALID).shape == (3, 6, V)
-    if not training:
-        torch.testing.assert_close(compiled(SOURCE, TARGET, VALID), network(SOURCE, TARGET, VALID))

@@ -53,7 +53,7 @@ DOT_FORMS = ["dot", "scaled_dot", "general", "content"]
 
 
 def example(name, lead=()):
-    """A score in float64 with parameters away from their start, queries and keys, and the formula."""
+    """A score in float64 with parameters away from their start; queries, keys and the formula."""
     make, d_key, formula = SCORES[name]
     score = make().double()
     for parameter in score.parameters():

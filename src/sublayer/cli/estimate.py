@@ -57,14 +57,19 @@ def print_estimate(e: Estimate) -> None:
     pair = f"{e.source_tokens:.1f} + {e.target_tokens:.1f} tokens on average"
     console.print(f"\n{e.pairs:,} training pairs of {pair}")
     console.print(
-        f"per target token: {e.count.forward / 1e6:,.1f} MFLOPs forward, {e.count.training / 1e6:,.1f} in training\n"
+        f"per target token: {e.count.forward / 1e6:,.1f} MFLOPs forward, "
+        f"{e.count.training / 1e6:,.1f} in training\n"
     )
     table = plain_table("memory of a training step", "MiB")
     for name in ("weights", "gradients", "moments", "activations", "loss", "total"):
         table.add_row(name, f"{getattr(e.training, name) / 2**20:,.1f}")
     console.print(table)
-    state = f"{e.decoding.per_target_token:,} bytes a target token, {e.decoding.per_source_token:,} a source token"
-    console.print(f"state while decoding, each hypothesis: {state}\n")
     console.print(
-        f"here: {e.tokens_per_second:,.0f} target tokens/s, {e.minutes:,.1f} min for {e.epochs:,.1f} epochs"
+        "state while decoding, each hypothesis: "
+        f"{e.decoding.per_target_token:,} bytes a target token, "
+        f"{e.decoding.per_source_token:,} a source token\n"
+    )
+    console.print(
+        f"here: {e.tokens_per_second:,.0f} target tokens/s, "
+        f"{e.minutes:,.1f} min for {e.epochs:,.1f} epochs"
     )

@@ -19,9 +19,7 @@ from sublayer.cli.train import train
 VERBS: tuple[Callable[..., None], ...] = (train, evaluate, predict, inspect, estimate)
 """In the order of `--help`; they import what is heavy when called, so that help is quick."""
 
-# Plain text, not boxes: what a help text shows can be copied as it is.
-PLAIN = {"rich_markup_mode": None, "pretty_exceptions_enable": False, "add_completion": False}
-app = typer.Typer(no_args_is_help=True, **PLAIN)
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
 for verb in VERBS:
     app.command()(verb)
 
@@ -52,8 +50,7 @@ def sublayer(version: ShowVersion = False) -> None:
     sublayer inspect runs/pronounce hello --out attention.png   look inside
     sublayer estimate recipes/pronounce.toml                    cost, beforehand
 
-    Each verb has its own --help. With SUBLAYER_DEBUG=1 in the environment an
-    error shows its traceback.
+    Each verb has its own --help. SUBLAYER_DEBUG=1 shows an error's traceback.
     """
 
 

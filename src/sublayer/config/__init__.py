@@ -1,3 +1,1 @@
-"""How a run is written down: the recipe's schema, its files, and the registry of parts a recipe can
-name.
-"""
+"""How a run is written down: the recipe's schema, its files, the registry of parts by name."""

@@ -26,11 +26,9 @@ _Model = type[BaseModel]
 
 
 def explain(error: ValidationError, model: _Model, place: Callable[[str], str]) -> ValueError:
-    """One line for each mistake: where it was written, its dotted key, what is wrong, what to write
-    instead.
+    """One line for each mistake: its place, its dotted key, what is wrong, what to write instead.
 
-    `model` is the class that was validated; `place` says where a key was written, such as in which
-    file.
+    `model` is the class that was validated; `place` says where a key was written: in which file.
     """
     mistakes: dict[str, list[str]] = {}
     for details in error.errors(include_url=False):
@@ -72,7 +70,7 @@ def _locate(details: ErrorDetails, model: _Model) -> tuple[str, list[str]]:
 
 
 def _models(model: _Model, name: str) -> list[_Model]:
-    """The models a key may hold: several for a union told apart by `kind`, none for a plain value."""
+    """The models a key may hold: several if `kind` tells them apart, none for a plain value."""
     if name not in model.model_fields:
         return []
     annotation = model.model_fields[name].annotation

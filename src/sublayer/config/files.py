@@ -29,8 +29,9 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     `model.size=base`. Paths inside a recipe are relative to the current folder, wherever the recipe
     lies.
 
-    Raises FileNotFoundError for a missing file, ValueError for anything wrong in it or in the
-    overrides.
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: something in it, or in the overrides, is wrong.
     """
     table = _read_toml(path)
     written = {_lay_over(table, override): override for override in overrides}
@@ -42,8 +43,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         return str(path)
 
     try:
-        # As JSON: in pydantic's strict mode, where "5" is no number, a Python list is no tuple
-        # either.
+        # As JSON: in pydantic's strict mode for Python, where "5" is no number, a list is no tuple.
         return Recipe.model_validate_json(json.dumps(table, default=str), strict=True)
     except ValidationError as error:
         raise explain(error, Recipe, place) from None
@@ -54,7 +54,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 def write_recipe(recipe: Recipe, path: Path) -> None:
     """Write every key of `recipe`, defaults too, so that `load_recipe(path) == recipe`.
 
-    Raises OSError as `atomic_write` does.
+    Raises:
+        OSError: as `atomic_write`.
     """
     atomic_write(path, tomli_w.dumps(recipe.model_dump(exclude_none=True)))
 
@@ -118,13 +119,20 @@ def _value(text: str) -> Any:
 
 
 def dump_json(value: Any, path: Path) -> None:
-    """Write `value` for people and programs. Raises OSError as `atomic_write` does."""
+    """Write `value` for people and programs.
+
+    Raises:
+        OSError: as `atomic_write`.
+    """
     atomic_write(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def load_json(path: Path) -> Any:
-    """What `dump_json` wrote. Raises FileNotFoundError; ValueError that names a file that is not
-    JSON.
+    """What `dump_json` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file, which it names, is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -141,10 +149,10 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
-    """Write a file that is whole or not there, whenever the power goes; makes the folders it stands
-    in.
+    """Write a file that is whole or not there, whenever the power goes; its folders are made.
 
-    Raises OSError; with a full disk it says so, and how much is free.
+    Raises:
+        OSError: it cannot be written; with a full disk it says so, and how much is free.
     """
     beside = path.with_name(f".{path.name}.partial")
     with _removed_on_failure(beside, path):
@@ -163,7 +171,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     A folder that was there before stays until then, and is replaced.
 
-    Raises OSError; with a full disk it says so, and how much is free.
+    Raises:
+        OSError: it cannot be written; with a full disk it says so, and how much is free.
     """
     beside, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")
     with _removed_on_failure(beside, path):

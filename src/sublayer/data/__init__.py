@@ -1,3 +1,1 @@
-"""Files to batches: readers of pairs, a memory-mapped store of their ids, and the order of
-training.
-"""
+"""Files to batches: readers of pairs, a memory-mapped store of ids, the order of training."""

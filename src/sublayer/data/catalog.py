@@ -11,14 +11,13 @@ from sublayer.data.pair import Pair
 
 
 def read_po(path: str) -> Iterator[Pair]:
-    """Finished translations, not fuzzy, not obsolete, of a `.po` file or of all in a folder, plain
-    or gzip.
+    """Finished translations, not fuzzy, not obsolete, of a `.po` file or of all in a folder.
 
-    The first form of a plural belongs to the msgid, each other form to the msgid_plural.
+    Files are plain or gzip. The first form of a plural belongs to the msgid, each other form to
+    the msgid_plural.
 
     Raises:
-        ValueError: there is no such file, or it is no catalogue; the package polib is not
-        installed.
+        ValueError: there is no such file, it is no catalogue, or the package polib is missing.
     """
     with needs("polib", "data"):
         import polib

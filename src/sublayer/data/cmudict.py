@@ -11,11 +11,9 @@ WITHOUT_STRESS = str.maketrans("", "", "012")
 
 
 def read_cmudict(stress: bool) -> Iterator[Pair]:
-    """Every word, in order, with all its pronunciations: `Pair("either", ("IY DH ER", "AY DH
-    ER"))`.
+    """Every word with all its pronunciations, in order: `Pair("either", ("IY DH ER", "AY DH ER"))`.
 
-    `stress` keeps the digits of vowels; without them, pronunciations that have become alike are
-    given once.
+    `stress` keeps the digits of vowels; without them, pronunciations that are alike come once.
 
     Raises:
         ValueError: the package with the dictionary is not installed.

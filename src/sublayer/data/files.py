@@ -1,4 +1,4 @@
-"""Reading text files: plain or gzip, strict UTF-8, with the file and the line named in every error."""
+"""Reading text files: plain or gzip, strict UTF-8; every error names the file and the line."""
 
 from __future__ import annotations
 

@@ -13,12 +13,11 @@ from sublayer.data.pair import Pair, make_pair
 
 
 def read_hub(data: HubData, split: str) -> Iterator[Pair]:
-    """The rows of a split, which the package datasets keeps on disk; a target may be a list of
-    texts.
+    """The rows of a split, kept on disk by the package datasets; a target may be a list of texts.
 
     Raises:
-        ValueError: there is no such data set, split or column, a value is not text, or datasets is
-        missing.
+        ValueError: there is no such data set, split or column, a value is not text, or the package
+            datasets is missing.
     """
     for number, row in enumerate(_rows(data, split)):
         where = f"row {number} of '{data.name}', split '{split}'"

@@ -1,6 +1,4 @@
-"""Translation memories: the TMX files (Translation Memory eXchange 1.4) that translators' programs
-write.
-"""
+"""Translation memories: the TMX files (version 1.4) that translators' programs write."""
 
 from __future__ import annotations
 
@@ -19,14 +17,14 @@ CODES = {"bpt", "ept", "it", "ph", "ut"}
 
 
 def read_tmx(file: str, source: str, target: str) -> Iterator[Pair]:
-    """Units of a memory, plain or gzip, that have both languages; several translations are several
-    targets.
+    """Units of a memory, plain or gzip, that have both languages.
 
-    `en` takes `en-US` and `en-GB` too; `en-US` takes only itself. Memory: that of one unit.
+    Several translations are several targets. `en` takes `en-US` and `en-GB` too; `en-US` takes
+    only itself. No more than one unit is held in memory.
 
     Raises:
-        ValueError: there is no such file, it is no XML, no unit has both languages, or defusedxml
-        is missing.
+        ValueError: there is no such file, it is no XML, no unit has both languages, or the package
+            defusedxml is missing.
     """
     with needs("defusedxml", "data"):
         from defusedxml.common import DefusedXmlException
@@ -55,9 +53,7 @@ def read_tmx(file: str, source: str, target: str) -> Iterator[Pair]:
 
 
 def _units(stream: BufferedIOBase) -> Iterator[Element]:
-    """Each `tu` element, which is then taken out of the tree: the tree of a whole memory would not
-    fit.
-    """
+    """Each `tu` element, which is then taken out of the tree: the whole tree would not fit."""
     from defusedxml.ElementTree import iterparse
 
     parents: list[Element] = []

@@ -1,6 +1,4 @@
-"""Which pairs make which batch: an order that follows from the seed alone, in the memory of one
-pool.
-"""
+"""Which pairs make which batch: an order that follows from the seed, made pool by pool."""
 
 from __future__ import annotations
 
@@ -20,12 +18,11 @@ ROUNDS = 6
 
 @final
 class Order:
-    """Batches of at most `batch_tokens` padded tokens on the longer side, alike in length, in
-    random order.
+    """Batches of pairs alike in length, in random order.
 
-    Every epoch takes all pairs in a new pseudo-random order, `pool` at a time. A pool is sorted by
-    length and cut into batches, which are shuffled; a pair longer than `batch_tokens` is a batch of
-    its own.
+    A batch has at most `batch_tokens` padded tokens on its longer side; a pair longer than that is
+    a batch of its own. Every epoch takes all pairs in a new pseudo-random order, `pool` at a time:
+    a pool is sorted by length and cut into batches, which are shuffled.
     """
 
     def __init__(self, store: Store, batch_tokens: int, seed: int, pool: int = POOL) -> None:
@@ -46,9 +43,7 @@ class Order:
 
 
 def cut(indices: Indices, lengths: NDArray[np.int64], batch_tokens: int) -> list[Indices]:
-    """Put pairs of like lengths (m 2) together; rows times the longest side stay within
-    `batch_tokens`.
-    """
+    """Batches of pairs of like lengths (m 2), whose rows times longest side fit `batch_tokens`."""
     longer, difference = lengths.max(axis=1), lengths[:, 0] - lengths[:, 1]
     # Up and down by turns, so that in a batch across two lengths the shorter sides are alike too;
     # pairs of equal lengths stay in the order of `indices`.
@@ -63,11 +58,10 @@ def cut(indices: Indices, lengths: NDArray[np.int64], batch_tokens: int) -> list
 
 
 def permutation(n: int, key: Sequence[int]) -> Callable[[Indices], Indices]:
-    """A pseudo-random bijection of 0..n-1, index by index: a Feistel network, walked until it lands
-    below n.
+    """A pseudo-random bijection of 0..n-1, index by index: a Feistel network, walked to below n.
 
-    The network permutes a power of four that is at most 4n, so that four steps find the place on
-    average (Black and Rogaway 2002, "Ciphers with Arbitrary Finite Domains").
+    The network permutes a power of four that is at most 4n, so four steps at most find the place
+    on average (Black and Rogaway 2002, "Ciphers with Arbitrary Finite Domains").
     """
     half = np.uint64(max(1, ((n - 1).bit_length() + 1) // 2))
     low = np.uint64((1 << int(half)) - 1)

@@ -32,12 +32,10 @@ SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
 
 def read(data: Data, split: Split) -> Iterator[Pair]:
-    """The pairs of one split, one at a time, in the order of the files; nothing is left out or
-    changed.
+    """The pairs of one split as they stand in the files, one at a time, none left out.
 
     Raises:
-        ValueError: the recipe has no such split, or, told while reading, something in the files is
-        wrong.
+        ValueError: the recipe has no such split, or, told while reading, a file has a mistake.
     """
     if split not in splits(data):
         raise ValueError(f"[data] has no '{split}' data: say where it is")
@@ -62,7 +60,7 @@ def splits(data: Data) -> tuple[Split, ...]:
 
 
 def split_of(source: str, shares: Splits) -> Split:
-    """The split of all pairs with this source text: by its hash, so the same everywhere and always."""
+    """The split of every pair with this source text: by its hash, the same on any machine."""
     bucket = int.from_bytes(sha256(source.encode()).digest()[:8], "big") % 100
     if bucket < shares.train:
         return "train"

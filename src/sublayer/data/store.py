@@ -25,15 +25,13 @@ OFFSET = np.dtype("<i8")
 
 @final
 class Store:
-    """Pairs of ids, by number. They stay on disk; what was read is cached as long as the system has
-    room.
+    """Pairs of ids, by number; they stay on disk, and the system caches what was read.
 
     The folder holds
 
-    source.ids, target.ids  the ids of all pairs, one pair after another: uint16 if they fit, else
-    uint32 offsets                 where each pair begins in the two, and where the last ends:
-    (pairs + 1) x 2 int64 meta.json               numbers of pairs and tokens, the width of an id,
-    and what was left out
+    source.ids, target.ids  the ids of all pairs, one after another: uint16 if they fit, else uint32
+    offsets                 where each pair begins in the two, and the ends: (pairs + 1) x 2 int64
+    meta.json               numbers of pairs and tokens, the width of an id, what was left out
     """
 
     def __init__(self, folder: Path) -> None:
@@ -72,10 +70,10 @@ class Store:
         vocab_size: int = 2**16,
         notes: Mapping[str, int] | None = None,
     ) -> Store:
-        """Write `pairs` of ids below `vocab_size` and open them; what `notes` then holds goes into
-        meta.json.
+        """Write `pairs` of ids below `vocab_size`, and open them.
 
-        Whatever stops it, `folder` is afterwards as it was before, or complete.
+        What `notes` holds when all are written goes into meta.json. Whatever stops it, `folder` is
+        afterwards as it was before, or complete.
         """
         with atomic_folder(Path(folder)) as unfinished:
             meta = _write(unfinished, iter(pairs), 2 if vocab_size <= 2**16 else 4)
@@ -131,8 +129,9 @@ def _encoded(
                 yield source, target
     if left == 0:
         raise ValueError(
-            f"no pair of the '{split}' data is left: {skipped['skipped_empty']} have an empty side, "
-            f"{skipped['skipped_long']} are too long; correct the files, or raise max_source and max_target"
+            f"no pair of the '{split}' data is left: {skipped['skipped_empty']} have an empty "
+            f"side, {skipped['skipped_long']} are too long; "
+            "correct the files, or raise max_source and max_target"
         )
 
 
@@ -170,9 +169,7 @@ def _write_ids(file: BinaryIO, rows: Iterable[Sequence[int]], width: int) -> Non
 
 
 def _mapped(file: Path, number: np.dtype[np.integer]) -> NDArray[np.integer]:
-    """The numbers in `file`, read from disk when touched; as a plain array, whose slices are
-    cheaper.
-    """
+    """The numbers in `file`, read when touched; as a plain array, whose slices are cheaper."""
     if file.stat().st_size == 0:  # which cannot be mapped
         return np.empty(0, number)
     return np.asarray(np.memmap(file, number, "r"))

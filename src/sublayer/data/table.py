@@ -11,8 +11,7 @@ from sublayer.data.pair import Pair, make_pair
 
 
 def read_tsv(file: str, source: str | int, target: str | int) -> Iterator[Pair]:
-    """Pairs from two columns, given by name (the first line is then the header) or by number from
-    0.
+    """Pairs from two columns, by name (the first line is then the header) or by number from 0.
 
     A field is what stands between tabs: quotes and backslashes mean themselves. Empty lines are
     left out.
@@ -31,8 +30,8 @@ def read_tsv(file: str, source: str | int, target: str | int) -> Iterator[Pair]:
                 continue
         if max(columns) >= len(fields):
             raise ValueError(
-                f"{file}:{number} has no field {max(columns)}, counted from 0, but {len(fields)} in all: "
-                f"put one tab between fields"
+                f"{file}:{number} has no field {max(columns)}, counted from 0, "
+                f"but {len(fields)} in all: put one tab between fields"
             )
         yield Pair(fields[columns[0]], (fields[columns[1]],))
 

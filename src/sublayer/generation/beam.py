@@ -28,8 +28,8 @@ class _Row:
     def is_settled(self, best_alive: float, options: SearchOptions) -> bool:
         """Whether nothing still alive can enter the n best.
 
-        Log-probabilities only fall, and the penalty is largest at the limit: no score can pass this
-        bound.
+        Log-probabilities only fall, and the penalty is largest at the limit, so no score can pass
+        the bound.
         """
         if len(self.ended) < options.n_best:
             return False
@@ -38,7 +38,7 @@ class _Row:
 
 
 class _Beams:
-    """The hypotheses alive: `r` rows of `w` beams, flattened to `r w` wherever the model sees them."""
+    """The hypotheses alive: `r` rows of `w` beams, flattened to `r w` where the model sees them."""
 
     def __init__(
         self,
@@ -122,11 +122,10 @@ def beam_search(
     options: SearchOptions,
     special: Special,
 ) -> list[list[Hypothesis]]:
-    """The `n_best` hypotheses of each row of `memory` (`b k m`), best first, each up to its own
-    limit (`b`).
+    """The `n_best` hypotheses of each row of `memory` (`b k m`), best first.
 
-    A row is searched until nothing alive can enter its n best, so asking for more never changes the
-    first.
+    Each row has a limit of its own (`b`, tokens with the end). It is searched until nothing alive
+    can enter its n best, so asking for more never changes the first.
     """
     rows = [_Row(i, limit) for i, limit in enumerate(limits.tolist())]
     beams = _Beams(memory, source_valid, rows, options, special)

@@ -20,10 +20,10 @@ def generate(
     options: SearchOptions | None = None,
     special: Special | None = None,
 ) -> list[list[Hypothesis]]:
-    """The best outputs for each row of source ids `b k`, best first; `source_valid` is true at real
-    tokens.
+    """The best outputs for each row of source ids `b k`, best first.
 
-    What a row gives does not depend on the rows beside it.
+    `source_valid` is `b k`, true at real tokens. What a row gives does not depend on the rows
+    beside it.
     """
     options, special = options or SearchOptions(), special or Special()
     memory = network.encode(source, source_valid)
@@ -33,9 +33,8 @@ def generate(
         else torch.full((len(source),), source.shape[1])
     )
     limits = torch.tensor([options.limit(n) for n in lengths.tolist()], device=source.device)
-    if (
-        network.max_length is not None
-    ):  # what is read holds the start but not the last token: one for the other
+    if network.max_length is not None:
+        # the decoder reads the start and all tokens but the last, so as many as it writes
         limits = limits.clamp(max=network.max_length)
     if options.beam == 1:
         return greedy(network, memory, source_valid, limits, options.length_penalty, special)

@@ -19,10 +19,10 @@ def greedy(
     alpha: float,
     special: Special,
 ) -> list[list[Hypothesis]]:
-    """One hypothesis a row of `memory` (`b k m`), each up to its own limit (`b`, tokens with the
-    end).
+    """One hypothesis a row of `memory` (`b k m`).
 
-    Rows that have ended leave the batch.
+    Each row has a limit of its own (`b`, tokens with the end). Rows that have ended leave the
+    batch.
     """
     b, device = memory.shape[0], memory.device
     found: list[list[Hypothesis]] = [[] for _ in range(b)]
@@ -32,9 +32,8 @@ def greedy(
     state = State()
     while len(rows):
         logits = network.decode(tokens[:, -1:], memory, source_valid, state)
-        logp = (
-            logits[:, -1].float().log_softmax(-1)
-        )  # the model's own, so before anything is ruled out
+        # the model's own, so before anything is ruled out
+        logp = logits[:, -1].float().log_softmax(-1)
         logp[:, [special.pad, special.bos]] = float("-inf")
         best, token = logp.max(-1)
         logprobs = logprobs + best

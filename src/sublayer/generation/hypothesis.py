@@ -12,9 +12,7 @@ class Hypothesis:
     ids: list[int]
     """Token ids, without start and end."""
     logprob: float
-    """log P(ids, end | source), or log P(ids | source) if the length limit cut it; natural
-    logarithm.
-    """
+    """ln P(ids, end | source), or ln P(ids | source) if the length limit cut it."""
     score: float
     """`logprob` over the length penalty: what hypotheses are ranked by."""
     ended: bool
@@ -30,7 +28,7 @@ class SearchOptions:
     length_penalty: float = 0.6
     """alpha; 0 is none."""
     max_length: int | None = None
-    """Tokens, the end included; None: the source's length + 50 (Vaswani et al. 2017, section 6.1)."""
+    """Tokens with the end; None: the source's length + 50 (Vaswani et al. 2017, section 6.1)."""
     n_best: int = 1
 
     def __post_init__(self) -> None:

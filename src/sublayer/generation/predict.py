@@ -53,8 +53,9 @@ class Predictor:
     def n_best(
         self, texts: Sequence[str], n: int, progress: Callable[[int], None] | None = None
     ) -> list[list[Prediction]]:
-        """The `n` best outputs of each text, best first; `progress` hears how many texts a batch
-        finished.
+        """The `n` best outputs of each text, best first.
+
+        `progress` hears after each batch how many texts it finished.
         """
         if isinstance(texts, str):
             raise ValueError("give a list of texts, not one text")
@@ -73,9 +74,7 @@ class Predictor:
     def _batches(
         self, texts: list[str], options: SearchOptions
     ) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
-        """Texts of like length together, so that little is padding; each batch with its rows'
-        numbers.
-        """
+        """Row numbers and outputs of each batch; texts of like length go together."""
         sources = self.tokenizers.source.encode_batch(texts)
         self.shortened += sum(len(ids) > self.max_source for ids in sources)
         sources = [ids[: self.max_source] for ids in sources]

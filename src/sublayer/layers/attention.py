@@ -34,7 +34,8 @@ class _Heads(nn.Module):
         if d_head is None:
             if d_model % n_heads:
                 raise ValueError(
-                    f"d_model {d_model} is not divisible by n_heads {n_heads}; change one or give d_head"
+                    f"d_model {d_model} is not divisible by n_heads {n_heads}; "
+                    "change one or give d_head"
                 )
             d_head = d_model // n_heads
         if n_heads % n_kv_heads:
@@ -58,7 +59,7 @@ class SelfAttention(_Heads):
     """Tokens look at tokens of their own sequence."""
 
     def forward(self, x: Tensor, frame: Frame, state: State | None = None) -> Tensor:
-        """`b n m` -> `b n m`; with a state, `x` is what is new and the past comes from the state."""
+        """`b n m` -> `b n m`; with a state, `x` is what is new and the state gives the past."""
         q, k, v = (self._split(t) for t in joint(x, self.q, self.k, self.v))
         q, k = frame.turn(q, k)
         if state is not None:
@@ -73,9 +74,7 @@ class CrossAttention(_Heads):
     def forward(
         self, x: Tensor, memory: Tensor, frame: Frame, state: State | None = None
     ) -> Tensor:
-        """`b q m`, `b k m` -> `b q m`; with a state, the memory is projected at the first step
-        only.
-        """
+        """`b q m`, `b k m` -> `b q m`; with a state, the memory is projected only once."""
 
         def project() -> tuple[Tensor, Tensor]:
             k, v = joint(memory, self.k, self.v)

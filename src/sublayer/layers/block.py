@@ -18,9 +18,7 @@ from sublayer.layers.state import State
 
 @final
 class Block(nn.Module):
-    """Self-attention, cross-attention if there is a memory to look at, feed-forward; each in its
-    residual.
-    """
+    """Self-attention, cross-attention if there is a memory, feed-forward; each in its residual."""
 
     def __init__(
         self, attention: Residual, feedforward: Residual, cross: Residual | None = None
@@ -67,8 +65,9 @@ class Stack(nn.Module):
         memory_mask: Mask | None = None,
         state: State | None = None,
     ) -> Tensor:
-        """Embeddings `b n m` -> the last block's output `b n m`; with a state, `x` follows what it
-        saw.
+        """Embeddings `b n m` -> the last block's output `b n m`.
+
+        With a state, `x` is what comes after the positions it has seen.
         """
         seen, n = (0 if state is None else state.seen), x.shape[1]
         self.position.reach(seen + n)

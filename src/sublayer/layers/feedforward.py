@@ -13,9 +13,7 @@ Activation = Callable[[Tensor], Tensor]
 
 @final
 class FeedForward(nn.Module):
-    """down(act(up(x))) at every position (Vaswani et al. 2017, eq. 2); ReLU unless another is
-    passed.
-    """
+    """down(act(up(x))) at every position (Vaswani et al. 2017, eq. 2); `act` is ReLU by default."""
 
     def __init__(
         self, d_model: int, d_ff: int, act: Activation = F.relu, *, bias: bool = True

@@ -40,7 +40,7 @@ class Frame:
         return isinstance(self.mask, Causal) and self.q_pos is self.k_pos and self.q_pos.ndim == 1
 
     def allowed(self) -> Tensor | None:
-        """The mask as a tensor that broadcasts to `b q k`, or None where everybody sees everything."""
+        """The mask as a tensor that broadcasts to `b q k`; None where everybody sees everything."""
         mask = self.mask
         return None if mask is None else self._once("allowed", lambda: mask(self.q_pos, self.k_pos))
 
@@ -54,9 +54,7 @@ class Frame:
         )
 
     def turn(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """New queries and keys `b h n d`, which stand at the same positions, as the scheme turns
-        them.
-        """
+        """New queries and keys `b h n d`, which share their positions, as the scheme turns them."""
         if self.position is None:
             return q, k
         return self.position.turn(q, self.q_pos), self.position.turn(k, self.q_pos)

@@ -85,7 +85,7 @@ class Causal(Mask):
 @final
 @dataclass(frozen=True, eq=False)
 class Padding(Mask):
-    """Nobody sees padding. `valid` is `b n` (bool), true at real tokens, indexed by key position."""
+    """Nobody sees padding. `valid` is `b n` (bool), true at real tokens, by key position."""
 
     valid: Tensor
 

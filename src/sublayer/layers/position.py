@@ -17,9 +17,7 @@ class Position(nn.Module):
     """Abstract. A scheme overrides one of the three questions; the answers here are "nothing"."""
 
     def reach(self, n: int) -> None:
-        """Called before positions up to `n - 1` are asked about: the place to make room, or to
-        refuse.
-        """
+        """Called before positions up to `n - 1` are asked about: to make room, or to refuse."""
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         """Embeddings `b n m` with something added for their positions (`n` or `b n`)."""
@@ -35,9 +33,7 @@ class Position(nn.Module):
 
 
 def sinusoids(n: int, d_model: int) -> Tensor:
-    """The table of Vaswani et al. 2017, section 3.5, `n m`: sine on even dimensions, cosine on odd
-    ones.
-    """
+    """The table `n m` of Vaswani et al. 2017, section 3.5: sine on even columns, cosine on odd."""
     if d_model % 2:
         raise ValueError(
             f"sinusoidal positions need an even d_model, got {d_model}; use learned positions"
@@ -53,9 +49,7 @@ def sinusoids(n: int, d_model: int) -> Tensor:
 
 @final
 class Sinusoidal(Position):
-    """PE(pos, 2i) = sin(pos / 10000^(2i/m)), PE(pos, 2i+1) = cos of the same. No length is too
-    long.
-    """
+    """PE(pos, 2i) = sin(pos / 10000^(2i/m)), PE(pos, 2i+1) = cos of it; for any length."""
 
     table: Tensor
 

@@ -11,8 +11,9 @@ from sublayer.layers.tap import Tap
 
 
 class Residual(nn.Module):
-    """Abstract. One sublayer and its way into the stream `b n m`; what else is given goes to the
-    sublayer.
+    """Abstract. One sublayer and its way into the stream `b n m`.
+
+    What `forward` is given beside the stream goes to the sublayer.
     """
 
     def __init__(self, layer: nn.Module, norm: nn.Module, dropout: float = 0.0) -> None:
@@ -35,8 +36,9 @@ class PostNorm(Residual):
 
 @final
 class PreNorm(Residual):
-    """x + dropout(layer(norm(x))): Wang et al. 2019, Xiong et al. 2020; the stack ends with its own
-    norm.
+    """x + dropout(layer(norm(x))): Wang et al. 2019, Xiong et al. 2020.
+
+    The stream is never normalized, so the stack ends with a norm of its own.
     """
 
     def forward(self, x: Tensor, *context: Any) -> Tensor:

@@ -29,9 +29,7 @@ class Score(nn.Module):
 
 
 class _DotForm(Score):
-    """Abstract. Scores that are a scaled product of changed queries and keys say so once, in
-    `as_dot`.
-    """
+    """Abstract. A scaled product of changed queries and keys, which `as_dot` gives."""
 
     def as_dot(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, float]:
         """Changed queries, changed keys, scale."""

@@ -17,15 +17,15 @@ class State:
 
     def __init__(self) -> None:
         self.seen = 0
-        self._past: dict[
-            nn.Module, tuple[Tensor, Tensor]
-        ] = {}  # buffers b g capacity d, filled up to _length
+        # buffers b g capacity d, filled up to _length
+        self._past: dict[nn.Module, tuple[Tensor, Tensor]] = {}
         self._length: dict[nn.Module, int] = {}
         self._memo: dict[nn.Module, tuple[Tensor, ...]] = {}
 
     def append(self, owner: nn.Module, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values `b g n d` go behind those `owner` gave before; all of them come back, `b
-        g k d`.
+        """Keys and values `b g n d` go behind those `owner` gave before; all, `b g k d`, come back.
+
+        Raises nothing and copies each key a constant number of times, however long the output.
         """
         old = self._length.get(owner, 0)
         new = old + k.shape[2]
@@ -42,9 +42,7 @@ class State:
         return keys[:, :, :new], values[:, :, :new]
 
     def once(self, owner: nn.Module, make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        """What `make` gives, computed at the first call of `owner` and kept; batch is the first
-        axis.
-        """
+        """What `make` gives, made at the first call of `owner` and kept; axis 0 is the batch."""
         if owner not in self._memo:
             self._memo[owner] = make()
         return self._memo[owner]

@@ -18,9 +18,7 @@ class Tap(nn.Module):
 
     @property
     def heard(self) -> bool:
-        """Whether somebody listens: parts that must leave a fused kernel to show a tensor ask
-        first.
-        """
+        """Whether somebody listens: asked by parts whose fused kernel could not show the tensor."""
         return bool(self._forward_hooks or self._forward_pre_hooks)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -16,9 +16,7 @@ class _Page(Template):
 
 
 def page(maps: AttentionMaps) -> str:
-    """The page: all layers and heads at a glance, one of them in numbers, each weight under the
-    pointer.
-    """
+    """The page: all heads at a glance, one of them large, each weight under the pointer."""
     import matplotlib
     from matplotlib.colors import to_hex
 
@@ -26,11 +24,8 @@ def page(maps: AttentionMaps) -> str:
     content = {
         "sourcePieces": maps.source_pieces,
         "targetPieces": maps.target_pieces,
-        "weights": (maps.weights * 1000)
-        .round()
-        .int()
-        .flatten(-2)
-        .tolist(),  # in thousandths, layers h (q k)
+        # in thousandths, layers h (q k)
+        "weights": (maps.weights * 1000).round().int().flatten(-2).tolist(),
         "peak": max(1, round(float(maps.weights.max()) * 1000)),
         "colours": [to_hex(colours(i)) for i in range(256)],
     }

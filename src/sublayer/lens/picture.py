@@ -19,18 +19,17 @@ COLOURS = "magma_r"
 """Perceptually uniform, and light where the weight is near 0, as most are."""
 
 FONTS = ("DejaVu Sans", "Noto Sans CJK JP", "WenQuanYi Zen Hei")
-"""The first is matplotlib's own, with accents, Greek, Cyrillic and Arabic. The others serve if
-installed.
-"""
+"""The first is matplotlib's own: accents, Greek, Cyrillic, Arabic. The others, if installed."""
 
 CELL, TITLE, GAP, LARGEST = 0.17, 1.0, 0.2, 40.0
-"""Inches of a cell if there is room, of a panel's title, between panels, and of all panels at most."""
+"""Inches: of a cell if there is room, of a panel's title, between panels, of all panels at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Sizes of one picture: `cell` and `below`, the room for source pieces, in inches; `font` in
-    points.
+    """Sizes of one picture: `cell` in inches, `font` in points.
+
+    `below` is the room for source pieces under a panel, in inches.
     """
 
     cell: float
@@ -39,9 +38,7 @@ class Layout:
 
     @classmethod
     def of(cls, maps: AttentionMaps) -> Layout:
-        """Cells as large as labels and titles need, smaller only where the picture would be too
-        large.
-        """
+        """Cells as large as labels and titles need, smaller where the picture grew too large."""
         layers, heads, q, k = maps.weights.shape
         cell = min(max(CELL, TITLE / k), LARGEST / (heads * k), LARGEST / (layers * q))
         font = min(max(cell * 50, 5.0), 8.5)
@@ -116,9 +113,7 @@ def _scale(figure: Figure, image: AxesImage, height: float) -> None:
 
 
 def _label(axis: Axes, maps: AttentionMaps, layout: Layout, first: bool) -> None:
-    """Source pieces under every panel; target pieces, read from top to bottom, beside the first of
-    a row.
-    """
+    """Source pieces under every panel; target pieces, top to bottom, beside the first of a row."""
     every = layout.every
     axis.set_xticks(
         range(0, len(maps.source_pieces), every), maps.source_pieces[::every], fontsize=layout.font

@@ -1,6 +1,4 @@
-"""Numbers from outputs: each metric takes texts and references, and gives a value with its
-signature.
-"""
+"""Numbers from outputs: texts and references in, a value with its signature out."""
 
 from sublayer.metrics.buckets import Bucket, by_length, quantile_edges
 from sublayer.metrics.running import METRICS, Metric, References, Score, make

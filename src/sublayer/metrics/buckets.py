@@ -12,9 +12,7 @@ from sublayer.metrics.running import Metric, References
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Rows whose sources are `low` to `high` tokens long, both included: how many, and what they
-    score.
-    """
+    """How many rows have sources of `low` to `high` tokens, both included, and what they score."""
 
     low: int
     high: int
@@ -23,8 +21,7 @@ class Bucket:
 
 
 def quantile_edges(lengths: Sequence[int], buckets: int = 5, rows: int = 50) -> list[int]:
-    """The lowest length of each bucket: `buckets` of them, of about equally many rows but at least
-    `rows`.
+    """The lowest lengths of `buckets` buckets, each of about equally many rows, at least `rows`.
 
     Rows of one length stay together, so there may be fewer buckets; too few rows are one bucket.
     """
@@ -49,12 +46,15 @@ def by_length(
 ) -> list[Bucket]:
     """Score the rows of each bucket apart; `edges` are the buckets' lowest lengths, ascending.
 
-    The first bucket also takes what is shorter, and a bucket without rows is left out. Raises
-    `ValueError` as `Metric.score` does, and when there is not one length for each hypothesis.
+    The first bucket also takes what is shorter, and a bucket without rows is left out.
+
+    Raises:
+        ValueError: as `Metric.score`, or there is not one length for each hypothesis.
     """
     if len(source_lengths) != len(hypotheses):
         raise ValueError(
-            f"{len(source_lengths)} source lengths but {len(hypotheses)} hypotheses; give one length for each"
+            f"{len(source_lengths)} source lengths but {len(hypotheses)} hypotheses; "
+            "give one length for each"
         )
     assert edges, "no buckets"
     members: list[list[int]] = [[] for _ in edges]

@@ -25,8 +25,7 @@ class Score:
 class Metric(ABC):
     """Abstract. Outputs against one or more references a row, all rows at once.
 
-    Values are on the metric's own scale: shares and rates in 0..1, what sacrebleu computes in
-    0..100.
+    Values are on the metric's own scale: shares and rates from 0 to 1, sacrebleu's from 0 to 100.
     """
 
     name: ClassVar[str]
@@ -35,13 +34,13 @@ class Metric(ABC):
     def score(self, hypotheses: Sequence[str], references: References) -> Score:
         """Score `hypotheses[i]` against `references[i]`, over all rows.
 
-        Raises `ValueError` if there are no rows, if the two differ in number, or if a row has no
-        reference.
+        Raises:
+            ValueError: there are no rows, the two differ in number, or a row has no reference.
         """
         if len(hypotheses) != len(references):
             raise ValueError(
-                f"{self.name}: {len(hypotheses)} hypotheses but {len(references)} rows of references; "
-                "give one row of references for each hypothesis"
+                f"{self.name}: {len(hypotheses)} hypotheses but {len(references)} rows of "
+                "references; give one row of references for each hypothesis"
             )
         if not hypotheses:
             raise ValueError(f"{self.name}: there are no rows to score; give at least one")
@@ -61,5 +60,9 @@ METRICS: Registry[Callable[[Evaluation], Metric]] = Registry("metric")
 
 
 def make(names: Sequence[str], evaluation: Evaluation) -> list[Metric]:
-    """The metrics called `names`, set up as the recipe says; `ValueError` for an unknown name."""
+    """The metrics called `names`, set up as the recipe says.
+
+    Raises:
+        ValueError: a name is unknown, or the recipe's tokenizer for BLEU is.
+    """
     return [METRICS[name](evaluation) for name in names]

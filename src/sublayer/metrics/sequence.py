@@ -1,6 +1,4 @@
-"""Outputs that are right or wrong as a whole, or token by token: exact match, word and token error
-rate.
-"""
+"""Outputs right or wrong, as a whole or by token: exact match, word and token error rate."""
 
 from __future__ import annotations
 
@@ -66,12 +64,11 @@ class ErrorRate(SequenceMetric):
 @METRICS.add("per")
 @final
 class TokenErrorRate(SequenceMetric):
-    """Edits to the nearest reference over its tokens, both summed over all rows; tokens stand
-    between spaces.
+    """Edits to the nearest reference over its tokens, both summed over all rows.
 
-    Phoneme error rate where tokens are phonemes; where they are words, speech recognition's word
-    error rate. The nearest reference is the one with the fewest edits, and of those the longest. As
-    in TER, edits against nothing but empty references are a rate of 1.
+    Tokens stand between spaces. Phoneme error rate where they are phonemes; where they are words,
+    speech recognition's word error rate. The nearest reference is the one with the fewest edits,
+    and of those the longest. As in TER, edits against nothing but empty references are a rate of 1.
     """
 
     name = "per"
@@ -96,8 +93,7 @@ def _right(hypotheses: Sequence[str], references: References) -> int:
 
 
 def edit_distance(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
-    """Levenshtein distance: the fewest insertions, deletions and substitutions that turn `a` into
-    `b`.
+    """Levenshtein distance: the fewest insertions, deletions and substitutions from `a` to `b`.
 
     Myers 1999 (doi:10.1145/316542.316550) as written by Hyyrö 2003. A column of the table of
     distances between prefixes is two bit vectors, where the next row is one more and where it is

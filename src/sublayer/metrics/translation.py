@@ -29,8 +29,7 @@ class Sacrebleu(Metric):
         """The scorer of sacrebleu that does the counting."""
 
     def _score(self, hypotheses: Sequence[str], references: References) -> Score:
-        # sacrebleu wants one stream for the first references, one for the second, ...; None fills
-        # the gaps.
+        # One stream of all first references, one of all second ones, ...; None fills the gaps.
         streams = list(zip_longest(*references))
         value = self._scorer.corpus_score(hypotheses, streams).score
         return Score(float(value), str(self._scorer.get_signature()))
@@ -39,9 +38,7 @@ class Sacrebleu(Metric):
 @METRICS.add("bleu")
 @final
 class Bleu(Sacrebleu):
-    """Clipped n-gram precision times a brevity penalty (Papineni et al. 2002,
-    https://aclanthology.org/P02-1040).
-    """
+    """Clipped n-gram precision times a brevity penalty (Papineni et al. 2002, ACL P02-1040)."""
 
     name = "bleu"
     higher_is_better = True
@@ -60,9 +57,7 @@ class Bleu(Sacrebleu):
 @METRICS.add("chrf")
 @final
 class Chrf(Sacrebleu):
-    """F2 of character n-grams up to 6, without spaces (Popović 2015,
-    https://aclanthology.org/W15-3049).
-    """
+    """F2 of character n-grams up to 6, without spaces (Popović 2015, ACL W15-3049)."""
 
     name = "chrf"
     higher_is_better = True
@@ -76,9 +71,7 @@ class Chrf(Sacrebleu):
 @METRICS.add("ter")
 @final
 class Ter(Sacrebleu):
-    """Edits, with shifts, per 100 reference words (Snover et al. 2006,
-    https://aclanthology.org/2006.amta-papers.25).
-    """
+    """Edits, with shifts, per 100 reference words (Snover et al. 2006, ACL 2006.amta-papers.25)."""
 
     name = "ter"
     higher_is_better = False

@@ -1,6 +1,4 @@
-"""Families: a file holds the paper, the Config, how it is built from parts, its sizes and its other
-names.
-"""
+"""Families: a file holds the paper, the configuration, how it is built, its sizes and names."""
 
 from sublayer.models import transformer  # files the family under its name
 

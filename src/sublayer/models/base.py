@@ -48,8 +48,7 @@ def configure(family: str, size: str | None = None, **keys: Any) -> FamilyConfig
 
 
 def build(family: str, size: str | None = None, **keys: Any) -> nn.Module:
-    """An untrained network of a family: `build("transformer", vocab_size=8000, d_model=512,
-    n_layers=6)`.
+    """An untrained network of a family: `build("transformer", "small", vocab_size=8000)`.
 
     Raises:
         ValueError: the family, the size or a key is unknown, or a value is out of range.
@@ -59,8 +58,7 @@ def build(family: str, size: str | None = None, **keys: Any) -> nn.Module:
 
 @final
 class EncoderDecoder(nn.Module):
-    """A two-part model: the encoder reads the source once, the decoder writes the target looking at
-    it.
+    """A two-part model: the encoder reads the source, the decoder looks at it while it writes.
 
     `max_length` is the longest sequence it has places for, None if there is no limit.
     """
@@ -104,15 +102,13 @@ class EncoderDecoder(nn.Module):
         source_valid: Tensor | None = None,
         state: State | None = None,
     ) -> Tensor:
-        """Ids `b q` and memory `b k m` -> logits `b q v`; with a state, `target_in` is what is new."""
+        """Ids `b q`, memory `b k m` -> logits `b q v`; with a state, `target_in` is what is new."""
         return self.head(self.decode_hidden(target_in, memory, source_valid, state))
 
     def hidden(
         self, source: Tensor, target_in: Tensor, source_valid: Tensor | None = None
     ) -> Tensor:
-        """Ids `b k`, `b q` -> the decoder's output `b q m`: for losses that bring their own head
-        product.
-        """
+        """Ids `b k`, `b q` -> the decoder's output `b q m`: for losses that multiply the head."""
         return self.decode_hidden(target_in, self.encode(source, source_valid), source_valid)
 
     def forward(

@@ -22,11 +22,10 @@ def network_tensors(network: nn.Module) -> dict[str, Tensor]:
 
 
 def put_tensors(network: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Copy tensors into a network of the same shape.
+    """Copy tensors, which come from `where`, into a network of the same shape.
 
     Raises:
-        ValueError: a tensor is missing, left over, or of another shape; it is named, and so is
-        `where`.
+        ValueError: a tensor, which it names, is missing, left over, or of another shape.
     """
     own = network_tensors(network)
     for name in sorted(own.keys() ^ tensors.keys()):

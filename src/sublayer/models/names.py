@@ -12,10 +12,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Rule:
-    """One line of a table: their name and ours; `{i}` stands for a number, `{p}` for weight or
-    bias.
+    """One line of a table: their name and ours.
 
-    Several names of ours mean that theirs holds them one after the other on the first axis.
+    `{i}` stands for a number, `{p}` for weight or bias. Several names of ours mean that theirs
+    holds them one after the other on the first axis.
     """
 
     theirs: str

@@ -78,9 +78,7 @@ class TransformerConfig(FamilyConfig):
     activation: Literal["relu", "gelu"] = "relu"
     score: Literal["scaled_dot", "dot", "general", "additive", "content", "location"] = "scaled_dot"
     tied: Literal["all", "output", "none"] = "all"
-    """Which of source embedding, target embedding, pre-softmax matrix are one: all, the last two,
-    none.
-    """
+    """Of source embedding, target embedding, pre-softmax matrix one are: all, the last two, none."""
     max_length: PositiveInt = 512
     """Longest sequence of learned positions and of the location score; the others have no limit."""
 
@@ -104,7 +102,8 @@ class TransformerConfig(FamilyConfig):
             )
         if self.position == "sinusoidal" and self.d_model % 2:
             raise ValueError(
-                f"sinusoidal positions need an even d_model, got {self.d_model}; use learned positions"
+                f"sinusoidal positions need an even d_model, got {self.d_model}; "
+                "use learned positions"
             )
         if self.tied == "all" and self.source_vocab_size not in {None, self.vocab_size}:
             raise ValueError(
@@ -115,9 +114,8 @@ class TransformerConfig(FamilyConfig):
     def build(self) -> EncoderDecoder:
         """The network, initialized."""
         norm = partial(nn.LayerNorm, self.d_model, eps=self.norm_eps)
-        final_norm = (
-            norm if self.norm == "pre" else nn.Identity
-        )  # post-norm blocks end with a norm already
+        # post-norm blocks end with a norm already
+        final_norm = norm if self.norm == "pre" else nn.Identity
         target = nn.Embedding(self.vocab_size, self.d_model)
         source = (
             target

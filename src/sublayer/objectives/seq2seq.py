@@ -16,8 +16,7 @@ from sublayer.objectives.losses import smoothed_cross_entropy
 
 @final
 class Seq2Seq(Objective):
-    """Smoothed cross-entropy of the shifted target (Vaswani et al. 2017, section 5.4), with R-Drop
-    if asked.
+    """Smoothed cross-entropy of the shifted target (Vaswani et al. 2017, section 5.4).
 
     R-Drop (Wu et al. 2021, arXiv:2106.14448, eqs. 2 to 4) sends each batch through two dropout
     masks and adds `r_drop` times (KL(a || b) + KL(b || a)) / 2 of the two predictions to the mean
@@ -31,9 +30,8 @@ class Seq2Seq(Objective):
         """The sums over the batch's real target tokens."""
         if self.r_drop and model.training:
             return self._twice(model, batch)
-        hidden = model.hidden(batch.source, batch.target_in, batch.source_valid)[
-            batch.target_valid
-        ]  # t m
+        hidden = model.hidden(batch.source, batch.target_in, batch.source_valid)
+        hidden = hidden[batch.target_valid]  # t m
         targets = batch.target_out[batch.target_valid]
         total, nll = smoothed_cross_entropy(
             hidden, model.head.weight, targets, self.label_smoothing

@@ -32,8 +32,7 @@ PARTS = (
 class Part:
     """One part of a network: its `parameters`, and the `flops` of one pair's forward pass in it.
 
-    `shared` parameters are used here too, but belong to the part `shared_with` and are counted
-    there.
+    `shared` parameters are used here too, but counted in the part they belong to, `shared_with`.
     """
 
     name: str
@@ -68,15 +67,12 @@ class Count:
 
     @property
     def training(self) -> float:
-        """FLOPs per target token, forward and backward: the gradients of a product are two of its
-        size.
-        """
+        """FLOPs per target token, forward and backward: a product has two gradients of its cost."""
         return 3 * self.forward
 
 
 def count(build: Callable[[], EncoderDecoder], source: int, target: int) -> Count:
-    """Count the parameters of the network that `build` makes and the FLOPs of a pair's forward pass
-    in it.
+    """Parameters of the network that `build` makes, and FLOPs of a pair's forward pass in it.
 
     A product costs 2 FLOPs for each weight at each position; attention costs 2 for each query, key
     and width of its scores, and as many for its values (Kaplan et al. 2020, arXiv:2001.08361, table
@@ -138,9 +134,7 @@ def _product(layer: nn.Linear, x: Tensor) -> int:
 
 
 def _attention(attend: Attend, q: Tensor, k: Tensor, v: Tensor, *context: Any) -> int:
-    """Scores `b h q k`, and values mixed by them; what layers a score has of its own are counted as
-    such.
-    """
+    """Scores `b h q k` and values mixed by them; layers of a score's own are counted as layers."""
     weights = q.shape[:-1].numel() * k.shape[-2]
     is_product = not any(
         isinstance(module, Additive | LocationBased) for module in attend.children()

@@ -19,7 +19,7 @@ from sublayer.models.base import EncoderDecoder
 class TrainingMemory:
     """Bytes held at the height of a training step.
 
-    What comes and goes within one operation is not in it, nor is the runtime: PyTorch, CUDA's
+    What comes and goes within one operation is not in it, nor are PyTorch itself and CUDA's
     context.
     """
 
@@ -30,9 +30,7 @@ class TrainingMemory:
     activations: int
     """What the forward pass keeps for the backward pass, copies of weights in bfloat16 included."""
     loss: int
-    """The gradients of hidden states and pre-softmax matrix, made with the loss; logits are not
-    kept.
-    """
+    """Gradients of hidden states and pre-softmax matrix, made with the loss; it keeps no logits."""
 
     @property
     def total(self) -> int:
@@ -43,12 +41,11 @@ class TrainingMemory:
 def training_memory(
     build: Callable[[], EncoderDecoder], rows: int, source: int, target: int, *, bfloat16: bool
 ) -> TrainingMemory:
-    """The memory of a step on `rows` pairs of `source` and `target` tokens; `bfloat16` is that of
-    autocast.
+    """The memory of a step on `rows` pairs of `source` and `target` tokens.
 
-    `build` makes the network, and a batch goes through it with tensors that have shapes and no
-    memory. What autograd keeps of them is what it keeps of real ones on a CPU; the kernels of a GPU
-    keep about as much.
+    `build` makes the network; `bfloat16` says whether autocast is on. A batch goes through with
+    tensors that have shapes and no memory. What autograd keeps of them is what it keeps of real
+    ones on a CPU; the kernels of a GPU keep about as much.
     """
     with FakeTensorMode():
         network = build().train()
@@ -108,9 +105,7 @@ class DecodingMemory:
     """Keys and values of the memory, in all layers, of one source token of one hypothesis."""
 
     def total(self, rows: int, source: int, target: int) -> int:
-        """With `rows` hypotheses of `target` tokens, each on `source` tokens, without room kept
-        ahead.
-        """
+        """With `rows` hypotheses of `target` tokens on `source` tokens, no room kept ahead."""
         return self.weights + rows * (
             source * self.per_source_token + target * self.per_target_token
         )

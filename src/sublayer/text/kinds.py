@@ -31,8 +31,7 @@ WORD_START = "▁"
 
 
 def learn(kind: TokenizerKind, vocab_size: int, lowercase: bool, texts: Iterable[str]) -> Tokenizer:
-    """A tokenizer of `kind` with at most `vocab_size` pieces learned from `texts`, the special ones
-    first.
+    """A tokenizer of `kind`, of at most `vocab_size` pieces from `texts`, the special ones first.
 
     Raises:
         ValueError: `vocab_size` has no room for the 256 bytes of `bpe` and `unigram`.
@@ -40,7 +39,8 @@ def learn(kind: TokenizerKind, vocab_size: int, lowercase: bool, texts: Iterable
     least = len(BYTES) + len(TOKENS)
     if kind in {"bpe", "unigram"} and vocab_size < least:
         raise ValueError(
-            f"a '{kind}' tokenizer holds every byte: set its vocab_size to {least} or more, not {vocab_size}"
+            f"a '{kind}' tokenizer holds every byte: "
+            f"set its vocab_size to {least} or more, not {vocab_size}"
         )
     return _LEARN[kind](vocab_size, [normalizers.Lowercase()] if lowercase else [], texts)
 
@@ -77,8 +77,7 @@ def _most_frequent(tokenizer: Tokenizer, vocab_size: int, texts: Iterable[str]) 
 
 
 def _byte_level(model: models.Model, before: list[normalizers.Normalizer]) -> Tokenizer:
-    """Text as bytes, so that nothing is unknown and every text comes back as it was, all its spaces
-    included.
+    """Text as bytes: nothing is unknown, and every text comes back as it was, spaces included.
 
     A space is put before the text and taken away in decoding: the first word is then cut like any
     other.
@@ -128,12 +127,11 @@ def _unigram(
 
 
 def _without_noise(scores: dict[str, float]) -> list[tuple[str, float]]:
-    """The same scores for the same texts: the trainer adds numbers, and fills in rare bytes, in
-    random order.
+    """The same scores for the same texts.
 
-    The first leaves noise far below the third decimal. The second gives bytes that are no pieces of
-    their own scores up to 0.0256 above the worst; here they all have the worst score of a longer
-    piece.
+    The trainer adds numbers, and fills in rare bytes, in random order. The first leaves noise far
+    below the third decimal. The second gives bytes that are no pieces of their own scores up to
+    0.0256 above the worst; here they all have the worst score of a longer piece.
     """
     pieces = {piece: score for piece, score in scores.items() if piece not in TOKENS}
     worst = min(
@@ -187,9 +185,7 @@ def _wordpiece(
 def _wordpiece_vocabulary(
     characters: Counter[str], merges: list[str], vocab_size: int
 ) -> dict[str, int]:
-    """The most frequent characters, each as a word's start and its continuation, then merges made
-    of them.
-    """
+    """The most frequent characters, as start and as continuation, then merges made of them."""
     by_count = sorted((c for c in characters if not c.isspace()), key=lambda c: (-characters[c], c))
     kept = by_count[: (vocab_size - len(TOKENS)) // 2]
     pieces = [*TOKENS, *chain.from_iterable((character, "##" + character) for character in kept)]

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 TOKENS = ("<pad>", "<s>", "</s>", "<unk>")
-"""How the special ids are written in tokenizer files and pictures, in the order of `Special`'s
-fields.
-"""
+"""How the special ids are written in files and pictures, in the order of `Special`'s fields."""
 
 
 @dataclass(frozen=True)

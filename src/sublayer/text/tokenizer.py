@@ -20,15 +20,12 @@ SAMPLE = 2**25
 """Characters that vocabularies are learned from; longer texts are thinned evenly to fit."""
 
 REMEMBERED = 2**20
-"""Characters of words whose ids are remembered: some tens of megabytes with all that belongs to
-them.
-"""
+"""Characters of words whose ids are remembered: some tens of megabytes in all."""
 
 
 @final
 class Tokenizer:
-    """One vocabulary. Ids 0 to 3 are `Special`, and no text is ever encoded to padding, begin or
-    end.
+    """One vocabulary. Ids 0 to 3 are `Special`; no text is encoded to padding, begin or end.
 
     `bpe` and `unigram` are made of bytes, so they know and give back any text. `characters` and
     `words` have `<unk>` for what the training data did not have, `wordpiece` for words with such
@@ -38,8 +35,7 @@ class Tokenizer:
     special = Special()
 
     def __init__(self, pipeline: Pipeline) -> None:
-        # Else "</s>" in a text would become the end of the sequence; the file does not keep this
-        # setting.
+        # Else "</s>" in a text would end the sequence; the file does not keep this setting.
         pipeline.encode_special_tokens = True
         self._pipeline = pipeline
         # The kind shows in how pieces are joined.
@@ -49,10 +45,9 @@ class Tokenizer:
 
     @classmethod
     def train(cls, side: TokenizerSide, texts: Iterable[str]) -> Tokenizer:
-        """A vocabulary of at most `side.vocab_size` ids from `texts`, which are read once and not
-        kept.
+        """A vocabulary of at most `side.vocab_size` ids, learned from `texts`.
 
-        The same texts give the same vocabulary.
+        They are read once and not kept; the same texts give the same vocabulary.
 
         Raises:
             ValueError: there is no text to learn from, or `vocab_size` is too small for the kind.
@@ -100,8 +95,7 @@ class Tokenizer:
         self._known: dict[str, list[int]] = {}
         self._remembered = 0
         if self._byte_level:
-            # Between two spaces in a row stands an empty word: its id is that of the space before
-            # it.
+            # Between two spaces in a row stands an empty word: its id is that of a space.
             self._known[""] = self._pipeline.encode(" ", add_special_tokens=False).ids[:1]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -109,7 +103,7 @@ class Tokenizer:
         return self._pipeline.decode(list(ids))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """What each id stands for, for people to read: `▁` is a space, `�` a part of a character."""
+        """What each id stands for, for people: `▁` is a space, `�` a part of a character."""
         pieces = [piece for id in ids if (piece := self._pipeline.id_to_token(id)) is not None]
         assert len(pieces) == len(ids), (
             f"not all ids are below the vocabulary's size, {self.vocab_size}: {ids}"
@@ -128,8 +122,7 @@ class Tokenizer:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: the file is missing, damaged, or not a tokenizer with the special ids of
-            this package.
+            ValueError: the file is missing, damaged, or no tokenizer with our special ids.
         """
         if not Path(file).is_file():
             raise ValueError(f"there is no tokenizer {file}: give the folder of a run that has one")
@@ -141,7 +134,8 @@ class Tokenizer:
             ) from error
         if [pipeline.token_to_id(token) for token in TOKENS] != [0, 1, 2, 3]:
             raise ValueError(
-                f"{file} does not have {' '.join(TOKENS)} as ids 0 to 3: use a tokenizer trained here"
+                f"{file} does not have {' '.join(TOKENS)} as ids 0 to 3: "
+                "use a tokenizer trained here"
             )
         return cls(pipeline)
 
@@ -174,8 +168,7 @@ class Tokenizers:
 
     @classmethod
     def train(cls, section: TokenizerSection, pairs: Iterable[SourceAndTargets]) -> Tokenizers:
-        """What the recipe's `[tokenizer]` asks for, from an even sample of `pairs`, which are read
-        once.
+        """What the recipe's `[tokenizer]` asks for; an even sample of `pairs` is read, once.
 
         Raises:
             ValueError: there is no text to learn from, or a `vocab_size` is too small for its kind.
@@ -218,9 +211,7 @@ class Tokenizers:
 
 
 def thinned(pairs: Iterable[SourceAndTargets], characters: int) -> list[SourceAndTargets]:
-    """Pairs of at most `characters` in all, spread evenly: every one, or every 2nd, 4th, 8th, ...
-    of them.
-    """
+    """Pairs of at most `characters` in all, spread evenly: every one, every 2nd, 4th, 8th, ..."""
     kept: list[SourceAndTargets] = []
     step = size = 0
     for number, pair in enumerate(pairs):
