@@ -14,7 +14,7 @@ from sublayer.cli import main as cli
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Run a command whose one verb raises the given error; its status and what it wrote to stderr."""
+    """Run a command whose one verb raises the given error: its status, and stderr."""
 
     def run(error: BaseException | None) -> tuple[int, str]:
         app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)

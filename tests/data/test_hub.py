@@ -51,7 +51,10 @@ def test_folder_of_files(tmp_path, monkeypatch):
 
 def test_missing_column(saved):
     data = HubData(kind="huggingface", name=saved, source="translation.deu", target="references")
-    message = r"row 0 of '.*', split 'train' has no 'deu' for the column 'translation\.deu'; did you mean 'de'\?"
+    message = (
+        r"row 0 of '.*', split 'train' has no 'deu' for the column 'translation\.deu'; "
+        r"did you mean 'de'\?"
+    )
     with pytest.raises(ValueError, match=message):
         list(read(data, "train"))
 

@@ -78,14 +78,20 @@ def test_namespace_old_attribute_and_other_encoding(tmp_path):
 
 def test_no_unit_has_both_languages(tmp_path):
     file = write(tmp_path / "a.tmx", unit(("en", "a"), ("fr", "b")) + unit(("de", "c")))
-    message = r"no unit of .*a\.tmx has both 'en' and 'de', but these languages: de, en, fr: correct source_"
+    message = (
+        r"no unit of .*a\.tmx has both 'en' and 'de', "
+        r"but these languages: de, en, fr: correct source_"
+    )
     with pytest.raises(ValueError, match=message):
         list(read_tmx(file, "en", "de"))
     with pytest.raises(ValueError, match="these languages: none"):
         list(read_tmx(write(tmp_path / "b.tmx", ""), "en", "de"))
 
 
-BOMB = '<!DOCTYPE t [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]><tmx><body><tu>&b;</tu></body></tmx>'
+BOMB = (
+    '<!DOCTYPE t [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]>'
+    "<tmx><body><tu>&b;</tu></body></tmx>"
+)
 
 
 @pytest.mark.parametrize(

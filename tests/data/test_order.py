@@ -43,9 +43,7 @@ def test_permutation_of_more_than_memory_holds():
 
 
 def test_permutation_looks_random():
-    """Every index lands everywhere: chi-square over 500 keys, below what a fair shuffle hardly ever
-    gives.
-    """
+    """Every index lands everywhere: chi-square over 500 keys is in the range of a fair shuffle."""
     n = 10
     counts = np.zeros((n, n))
     for key in range(500):

@@ -177,7 +177,10 @@ def test_tokenize_takes_every_target(tmp_path):
 def test_no_pair_is_left(tmp_path):
     data = write_lines(tmp_path, ["", "abcde"], ["A", "B"])
     tokenizers = Tokenizers.train(SECTION, read(data, "train"))
-    message = "no pair of the 'train' data is left: 1 have an empty side, 1 are too long; correct the files"
+    message = (
+        "no pair of the 'train' data is left: 1 have an empty side, 1 are too long; "
+        "correct the files"
+    )
     with pytest.raises(ValueError, match=message):
         tokenize(data, "train", tokenizers, tmp_path / "store")
     assert not (tmp_path / "store").exists()

@@ -133,7 +133,7 @@ WRONG_ROWS = {
     '{"s": 1, "t": "B"}': r"the source of .*a\.jsonl:2 is of type int: give text",
     '{"s": "a", "t": ["B", null]}': r"the target of .*a\.jsonl:2 is of type NoneType: give text",
     '{"s": "a", "t": []}': r"the target of .*a\.jsonl:2 is an empty list: give at least one text",
-    '{"s": "ab\\ud800", "t": "B"}': r"the source of .*:2 has half of a surrogate pair as character 3",
+    '{"s": "ab\\ud800", "t": "B"}': r"source of .*:2 has half of a surrogate pair as character 3",
 }
 
 

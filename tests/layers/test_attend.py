@@ -166,6 +166,5 @@ def test_dropout_takes_weights_in_training_only():
     part.train()
     draws = torch.stack([part(q, k, ones, everybody) for _ in range(400)])
     assert draws.std(0).min() > 0.1
-    # the deviation of a draw is at most 1, as the weights of a query sum to 1; so of the mean at
-    # most 1 / 20
+    # the weights of a query sum to 1, so a draw deviates by at most 1 and the mean by 1 / 20
     torch.testing.assert_close(draws.mean(0), ones, atol=0.25, rtol=0)

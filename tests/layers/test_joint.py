@@ -1,6 +1,4 @@
-"""One product for several layers gives what the layers give, and steps aside for whoever needs them
-apart.
-"""
+"""One product for several layers gives what they give, and steps aside where one is changed."""
 
 from __future__ import annotations
 

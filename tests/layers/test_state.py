@@ -10,9 +10,7 @@ from torch import nn
 from sublayer.layers.state import State
 
 HEADS, WIDTH, OWNERS = 2, 3, 2
-appends = st.tuples(
-    st.integers(0, OWNERS - 1), st.integers(1, 20)
-)  # by which owner, how many positions
+appends = st.tuples(st.integers(0, OWNERS - 1), st.integers(1, 20))  # whose, how many positions
 reorders = st.lists(st.integers(0, 7), max_size=4)  # of the rows there are, by their remainder
 
 

@@ -1,6 +1,4 @@
-"""Files that open anywhere and say everything: all pieces, all weights, nothing fetched from
-elsewhere.
-"""
+"""Files that open anywhere and say everything: all pieces, all weights, nothing fetched."""
 
 import json
 import re
@@ -22,9 +20,7 @@ def invented(source, target, layers=1, heads=1):
 
 
 class Page(HTMLParser):
-    """Elements with their attributes, and the text inside of each kind; refuses tags that do not
-    pair up.
-    """
+    """Elements with their attributes, and the text in each kind; refuses tags without their end."""
 
     VOID = frozenset({"meta"})
 

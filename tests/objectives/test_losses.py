@@ -1,6 +1,4 @@
-"""Smoothed cross-entropy equals torch's and the paper's formula, gradients too, whatever the
-chunks.
-"""
+"""Smoothed cross-entropy equals torch's and the paper's formula, gradients too, in any chunks."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The whole model equals `torch.nn.Transformer` with the same weights, mapped by the name table
-both ways.
-"""
+"""The whole model equals `torch.nn.Transformer` of the same weights, by name table both ways."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts against PyTorch's own counter, run on the real network, and against the paper's numbers."""
+"""Counts against PyTorch's own counter on the real network, and against the paper's numbers."""
 
 from functools import partial
 
@@ -41,9 +41,8 @@ def counted(network, backward):
 def test_forward_and_backward_equal_pytorchs_counter(make):
     cost = count(make, SOURCE, TARGET)
     assert cost.forward * TARGET == counted(make(), backward=False)
-    if (
-        make.keywords.get("score") != "location"
-    ):  # which projects keys that it never looks at: no gradient there
+    # the location score never looks at the keys it projects: no gradient there
+    if make.keywords.get("score") != "location":
         assert cost.training * TARGET == counted(make(), backward=True)
 
 

@@ -18,9 +18,7 @@ FACTOR = 1.2
 
 
 class Peak(TorchDispatchMode):
-    """The most bytes of tensors alive at once, by watching the storages that operations make and
-    drop.
-    """
+    """The most bytes of tensors alive at once, by the storages that operations make and drop."""
 
     def __init__(self, *tensors):
         super().__init__()

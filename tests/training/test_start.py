@@ -77,9 +77,7 @@ def test_best_checkpoint_by_any_metric(make_recipe, tmp_path, best, sign):
 
 
 def test_early_stopping(make_recipe, tmp_path):
-    """A learning rate of almost nothing gets no better, so the run ends after `patience`
-    validations.
-    """
+    """A learning rate of almost nothing gets no better: the run ends after `patience` tries."""
     changes = ["training.patience=2", "training.evaluate=2 steps", "training.steps=500"]
     flat = ["training.schedule.lr=1e-30", "training.schedule.warmup=0", "training.optimizer.eps=1"]
     report = train(make_recipe(*changes, *flat), tmp_path / "run")
@@ -184,6 +182,12 @@ def test_model_keys_are_checked_before_the_data(make_recipe, tmp_path):
             train(recipe, tmp_path / re.sub(r"\W", "", change))
 
 
+def test_more_tokens_than_places(make_recipe, tmp_path):
+    recipe = make_recipe("model.position=learned", "model.max_length=20", "data.max_source=20")
+    with pytest.raises(ValueError, match="has places for 20 tokens, the data may have 257"):
+        train(recipe, tmp_path / "run")
+
+
 def test_unfinished_or_damaged_run(make_recipe, tmp_path):
     folder = tmp_path / "run"
     with pytest.raises(ValueError, match="is no folder"):
@@ -234,5 +238,5 @@ def test_out_of_memory_says_what_to_change(make_recipe, tmp_path, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(trainer_module.Trainer, "_step", full)
-    with pytest.raises(MemoryError, match=r"training\.batch_tokens = 200.*halve it"):
+    with pytest.raises(MemoryError, match=r"training\.batch_tokens = 200.*halve batch_tokens"):
         train(make_recipe(), tmp_path / "run")

@@ -26,8 +26,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in a TOML file, with `overrides` such as `training.minutes=5` laid over it.
 
     The value of an override is read as TOML, and taken as it stands if it is none:
-    `model.size=base`. Paths inside a recipe are relative to the current folder, wherever the recipe
-    lies.
+    `model.size=base`. Paths in a recipe are relative to the current folder, wherever it lies.
 
     Raises:
         FileNotFoundError: there is no such file.

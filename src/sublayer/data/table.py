@@ -13,8 +13,7 @@ from sublayer.data.pair import Pair, make_pair
 def read_tsv(file: str, source: str | int, target: str | int) -> Iterator[Pair]:
     """Pairs from two columns, by name (the first line is then the header) or by number from 0.
 
-    A field is what stands between tabs: quotes and backslashes mean themselves. Empty lines are
-    left out.
+    A field is what stands between tabs; quotes mean themselves. Empty lines are left out.
 
     Raises:
         ValueError: there is no such column, or a line has too few fields.

@@ -28,8 +28,7 @@ class _Row:
     def is_settled(self, best_alive: float, options: SearchOptions) -> bool:
         """Whether nothing still alive can enter the n best.
 
-        Log-probabilities only fall, and the penalty is largest at the limit, so no score can pass
-        the bound.
+        Log-probabilities only fall, the penalty is largest at the limit: none can pass the bound.
         """
         if len(self.ended) < options.n_best:
             return False

@@ -22,8 +22,7 @@ def generate(
 ) -> list[list[Hypothesis]]:
     """The best outputs for each row of source ids `b k`, best first.
 
-    `source_valid` is `b k`, true at real tokens. What a row gives does not depend on the rows
-    beside it.
+    `source_valid` is `b k`, true at real tokens. No row's outputs depend on those beside it.
     """
     options, special = options or SearchOptions(), special or Special()
     memory = network.encode(source, source_valid)

@@ -21,8 +21,7 @@ def greedy(
 ) -> list[list[Hypothesis]]:
     """One hypothesis a row of `memory` (`b k m`).
 
-    Each row has a limit of its own (`b`, tokens with the end). Rows that have ended leave the
-    batch.
+    Each row has its own limit (`b`, tokens with the end). Rows that have ended leave the batch.
     """
     b, device = memory.shape[0], memory.device
     found: list[list[Hypothesis]] = [[] for _ in range(b)]

@@ -28,8 +28,7 @@ class Prediction:
 class Predictor:
     """A trained sequence-to-sequence model with its tokenizers.
 
-    `network` is the `nn.Module`, `tokenizers` are the two sides', `options` how outputs are
-    searched for.
+    `network` is the `nn.Module`, `tokenizers` are the two sides', `options` are the search's.
     """
 
     def __init__(

@@ -23,13 +23,11 @@ class Attend(nn.Module):
 
 
 SHORT = 32
-"""Keys up to which a CPU is faster with attention written out than with its fused kernel
-(docs/why.md).
-"""
+"""Keys up to which a CPU trains faster with attention written out than with its fused kernel."""
 
 
 def mix(scores: Tensor, allowed: Tensor | None) -> Tensor:
-    """Softmax over the allowed keys, `... q k`; a query that may see nobody gets zeros, never NaN."""
+    """Softmax over the allowed keys, `... q k`; a query that may see nobody gets zeros, not NaN."""
     if allowed is None:
         return scores.softmax(-1)
     hidden = ~allowed
@@ -66,7 +64,7 @@ class Dense(Attend):
         return self._written_out(q, k, v, frame)
 
     def _is_slow_fused(self, q: Tensor, k: Tensor) -> bool:
-        """A CPU has no fused kernel with dropout, and in training a slow one for short sequences."""
+        """A CPU has no fused kernel with dropout, and a slow one to train short sequences with."""
         training = self.training and torch.is_grad_enabled()
         return q.device.type == "cpu" and training and (self.dropout.p > 0 or k.shape[-2] <= SHORT)
 
@@ -74,8 +72,7 @@ class Dense(Attend):
         q, k, scale = dot
         dtype = v.dtype
         if q.device.type == "cpu" and dtype == torch.bfloat16:
-            # the CPU kernel is 3 to 9 times faster in float32 than in bfloat16 at the lengths of
-            # sentences
+            # at sentence lengths the CPU kernel is 3 to 9 times faster in float32 than in bfloat16
             q, k, v = q.float(), k.float(), v.float()
         bias, causal = frame.bias(), frame.is_causal
         mask = None if causal and bias is None else _joined(_with_heads(frame.allowed()), bias)

@@ -41,7 +41,9 @@ class Dropout(nn.Module):
 def keep_mask(shape: torch.Size, dropped: int, dtype: torch.dtype) -> Tensor:
     """0 with probability `dropped`/256, else 256/(256 - `dropped`); by torch's generator."""
     n = shape.numel()
-    # from the lowest int64 on: by default random_ leaves out the sign bit, a bit of one byte in 8
+    # from the lowest int64 on: by default random_ sets no sign bit, the top of one byte in eight
     draws = torch.empty((n + 7) // 8, dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
-    kept = draws.view(torch.uint8)[:n].view(shape) >= dropped
-    return kept.to(dtype).mul_(256 / (256 - dropped))
+    level = draws.view(torch.uint8)[:n].view(shape).to(dtype)
+    # clamped to two neighbouring integers, exact in every type: comparing, and turning booleans
+    # into numbers, would take several times as long
+    return level.clamp_(dropped - 1, dropped).sub_(dropped - 1).mul_(256 / (256 - dropped))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import final
 
-import torch
 from torch import Tensor, nn
+
+from sublayer.layers.precision import product_dtype
 
 
 @final
@@ -25,6 +26,5 @@ class ScaledEmbedding(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """`b n` -> `b n m`."""
-        x = self.table(ids) * self.scale
-        kind = ids.device.type
-        return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
+        x = self.table(ids)
+        return (x * self.scale).to(product_dtype(x))

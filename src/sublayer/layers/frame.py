@@ -15,8 +15,7 @@ from sublayer.layers.position import Position
 class Frame:
     """Positions, symbolic mask and position scheme; made once by a stack and handed to every block.
 
-    `q_pos` is `q` or `b q`, `k_pos` is `k` or `b k`. Dense tensors are made when first asked for,
-    and once.
+    `q_pos` is `q` or `b q`, `k_pos` is `k` or `b k`. Dense tensors are made once, when asked for.
     """
 
     def __init__(

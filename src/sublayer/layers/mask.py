@@ -16,8 +16,7 @@ from torch import Tensor
 class Mask(ABC):
     """Abstract. True where a query may see a key.
 
-    `q_pos` is `q` or `b q`, `k_pos` is `k` or `b k` (int64); the result broadcasts to `b q k`
-    (bool).
+    `q_pos` is `q` or `b q`, `k_pos` is `k` or `b k` (int64); the bools broadcast to `b q k`.
     """
 
     @abstractmethod

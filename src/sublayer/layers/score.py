@@ -38,7 +38,7 @@ class _DotForm(Score):
     def forward(self, q: Tensor, k: Tensor, frame: Frame | None = None) -> Tensor:
         """The scores before the softmax."""
         q, k, scale = self.as_dot(q, k)
-        return (q * scale) @ k.mT if scale != 1 else q @ k.mT
+        return (q @ k.mT) * scale if scale != 1 else q @ k.mT
 
 
 @final

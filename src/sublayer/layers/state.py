@@ -23,10 +23,7 @@ class State:
         self._memo: dict[nn.Module, tuple[Tensor, ...]] = {}
 
     def append(self, owner: nn.Module, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values `b g n d` go behind those `owner` gave before; all, `b g k d`, come back.
-
-        Raises nothing and copies each key a constant number of times, however long the output.
-        """
+        """Keys and values `b g n d` go behind the past ones of `owner`; all `b g k d` come back."""
         old = self._length.get(owner, 0)
         new = old + k.shape[2]
         if old == 0 or new > self._past[owner][0].shape[2]:

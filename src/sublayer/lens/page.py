@@ -16,7 +16,7 @@ class _Page(Template):
 
 
 def page(maps: AttentionMaps) -> str:
-    """The page: all heads at a glance, one of them large, each weight under the pointer."""
+    """The page: all heads at a glance, one of them in numbers, each weight under the pointer."""
     import matplotlib
     from matplotlib.colors import to_hex
 

@@ -38,7 +38,7 @@ class Layout:
 
     @classmethod
     def of(cls, maps: AttentionMaps) -> Layout:
-        """Cells as large as labels and titles need, smaller where the picture grew too large."""
+        """Cells as large as labels and titles need, smaller if the picture would be too large."""
         layers, heads, q, k = maps.weights.shape
         cell = min(max(CELL, TITLE / k), LARGEST / (heads * k), LARGEST / (layers * q))
         font = min(max(cell * 50, 5.0), 8.5)

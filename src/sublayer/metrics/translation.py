@@ -38,7 +38,10 @@ class Sacrebleu(Metric):
 @METRICS.add("bleu")
 @final
 class Bleu(Sacrebleu):
-    """Clipped n-gram precision times a brevity penalty (Papineni et al. 2002, ACL P02-1040)."""
+    """Clipped n-gram precision times a brevity penalty (Papineni et al. 2002).
+
+    https://aclanthology.org/P02-1040
+    """
 
     name = "bleu"
     higher_is_better = True
@@ -57,7 +60,10 @@ class Bleu(Sacrebleu):
 @METRICS.add("chrf")
 @final
 class Chrf(Sacrebleu):
-    """F2 of character n-grams up to 6, without spaces (Popović 2015, ACL W15-3049)."""
+    """F2 of character n-grams up to 6, without spaces (Popović 2015).
+
+    https://aclanthology.org/W15-3049
+    """
 
     name = "chrf"
     higher_is_better = True
@@ -71,7 +77,10 @@ class Chrf(Sacrebleu):
 @METRICS.add("ter")
 @final
 class Ter(Sacrebleu):
-    """Edits, with shifts, per 100 reference words (Snover et al. 2006, ACL 2006.amta-papers.25)."""
+    """Edits, with shifts, per 100 reference words (Snover et al. 2006).
+
+    https://aclanthology.org/2006.amta-papers.25
+    """
 
     name = "ter"
     higher_is_better = False

@@ -58,7 +58,7 @@ def build(family: str, size: str | None = None, **keys: Any) -> nn.Module:
 
 @final
 class EncoderDecoder(nn.Module):
-    """A two-part model: the encoder reads the source, the decoder looks at it while it writes.
+    """A two-part model: the encoder reads the source once, the decoder writes the target from it.
 
     `max_length` is the longest sequence it has places for, None if there is no limit.
     """
@@ -108,7 +108,7 @@ class EncoderDecoder(nn.Module):
     def hidden(
         self, source: Tensor, target_in: Tensor, source_valid: Tensor | None = None
     ) -> Tensor:
-        """Ids `b k`, `b q` -> the decoder's output `b q m`: for losses that multiply the head."""
+        """Ids `b k`, `b q` -> the decoder's output `b q m`, for losses that apply the head."""
         return self.decode_hidden(target_in, self.encode(source, source_valid), source_valid)
 
     def forward(

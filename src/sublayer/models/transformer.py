@@ -78,7 +78,7 @@ class TransformerConfig(FamilyConfig):
     activation: Literal["relu", "gelu"] = "relu"
     score: Literal["scaled_dot", "dot", "general", "additive", "content", "location"] = "scaled_dot"
     tied: Literal["all", "output", "none"] = "all"
-    """Of source embedding, target embedding, pre-softmax matrix one are: all, the last two, none."""
+    """Which are one matrix: all (source and target embedding, pre-softmax), the last two, none."""
     max_length: PositiveInt = 512
     """Longest sequence of learned positions and of the location score; the others have no limit."""
 

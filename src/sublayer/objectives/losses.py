@@ -8,20 +8,20 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from sublayer.layers.precision import product_dtype
+
 CHUNK = 2**22
 """Logits made by one matrix product: enough rows to keep it efficient."""
 BLOCK = 2**19
-"""Logits turned into probabilities at once: 2 MiB in float32, about what a CPU core keeps in its
-cache.
-"""
+"""Logits turned into probabilities at once: 2 MiB in float32, about a CPU core's cache."""
 
 
 def smoothed_cross_entropy(
     hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float
 ) -> tuple[Tensor, Tensor]:
-    """Sums over tokens of the smoothed loss and of the negative log-likelihood (Szegedy et al.
-    2016, sec. 7).
+    """Sums over tokens of the smoothed loss and of the negative log-likelihood.
 
+    Label smoothing is that of Szegedy et al. 2016, section 7.
     With q = (1 - smoothing) one_hot + smoothing / v, the loss is -sum_v q log softmax(hidden W^T).
     `hidden` is `t m`, `weight` is `v m`, `targets` is `t`. The t x v logits never exist whole:
     chunk by chunk they turn into their own gradient, which costs the matrix products of a backward
@@ -42,9 +42,8 @@ class _Fused(torch.autograd.Function):
         smoothing: float,
         needs_grad: bool,
     ) -> tuple[Tensor, Tensor]:
-        kind = hidden.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
-        with torch.autocast(kind, enabled=False):
+        dtype = product_dtype(hidden)
+        with torch.autocast(hidden.device.type, enabled=False):
             total, nll, *gradients = _forward(
                 hidden.to(dtype), weight.to(dtype), targets, smoothing, needs_grad
             )
@@ -62,7 +61,7 @@ class _Fused(torch.autograd.Function):
 def _forward(
     hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float, needs_grad: bool
 ) -> tuple[Tensor, ...]:
-    """The two sums, and the gradients of the first for `hidden` and `weight` (empty if not needed)."""
+    """The two sums, and the first's gradients for `hidden` and `weight` (empty if not needed)."""
     v, uniform = weight.shape[0], smoothing / weight.shape[0]
     wide = torch.promote_types(hidden.dtype, torch.float32)
     d_hidden, d_weight = hidden.new_empty(0), weight.new_empty(0)
@@ -77,10 +76,8 @@ def _forward(
         if needs_grad:
             torch.mm(logits, weight, out=d_hidden[rows])
             d_weight += logits.T @ h
-    column_sum, row_sum = (
-        weight.sum(0, dtype=wide),
-        hidden.sum(0, dtype=wide),
-    )  # of the smoothing's uniform part
+    # the smoothing's uniform part, for all logits at once
+    column_sum, row_sum = weight.sum(0, dtype=wide), hidden.sum(0, dtype=wide)
     logit_sum = torch.dot(column_sum, row_sum)
     total = (1 - smoothing) * nll.sum() + smoothing * lse.sum() - uniform * logit_sum
     if needs_grad:
@@ -95,11 +92,10 @@ def _spans(n: int, size: int) -> list[slice]:
 
 
 def _block(logits: Tensor, targets: Tensor, confidence: float, out: tuple[Tensor, Tensor]) -> None:
-    """Logits `t v` become, in place, softmax minus `confidence` at the target; nll and log-sum-exp
-    go out.
+    """Logits `t v` become, in place, softmax minus `confidence` at the target.
 
-    The largest probability is at least 1 / v, so the log-sum-exp comes from it without fear of an
-    underflow.
+    The negative log-likelihood and the log-sum-exp go to `out`. The largest probability is at least
+    1 / v, so the log-sum-exp comes from it without fear of an underflow.
     """
     targets = targets.unsqueeze(1)
     nll, lse = out

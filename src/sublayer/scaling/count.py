@@ -67,7 +67,7 @@ class Count:
 
     @property
     def training(self) -> float:
-        """FLOPs per target token, forward and backward: a product has two gradients of its cost."""
+        """FLOPs per target token, forward and backward, where a product has two gradients."""
         return 3 * self.forward
 
 

@@ -19,8 +19,7 @@ from sublayer.models.base import EncoderDecoder
 class TrainingMemory:
     """Bytes held at the height of a training step.
 
-    What comes and goes within one operation is not in it, nor are PyTorch itself and CUDA's
-    context.
+    Not in it: what comes and goes within one operation, PyTorch itself, CUDA's context.
     """
 
     weights: int

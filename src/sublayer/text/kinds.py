@@ -79,8 +79,8 @@ def _most_frequent(tokenizer: Tokenizer, vocab_size: int, texts: Iterable[str]) 
 def _byte_level(model: models.Model, before: list[normalizers.Normalizer]) -> Tokenizer:
     """Text as bytes: nothing is unknown, and every text comes back as it was, spaces included.
 
-    A space is put before the text and taken away in decoding: the first word is then cut like any
-    other.
+    A space is put before the text, so that the first word is cut like any other, and taken away in
+    decoding.
     """
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence([*before, normalizers.Prepend(" ")])
@@ -150,8 +150,7 @@ def _wordpiece(
     """BERT's pieces (Wu et al. 2016): greedy longest match inside words, `##` marks a continuation.
 
     The vocabulary is that of byte-pair encoding with marked word starts, as the library's own
-    trainer breaks ties at random. Decoding puts one space between words and none before
-    punctuation.
+    trainer breaks ties at random. Decoding puts a space between words, none before punctuation.
     """
     bert = pre_tokenizers.BertPreTokenizer()
     short = pre_tokenizers.Split(Regex(r"\S{1,64}"), "isolated")

@@ -124,7 +124,7 @@ def prune(checkpoints: Path, keep: int) -> None:
 
 
 def mean_of(folders: Sequence[Path]) -> dict[str, Tensor]:
-    """The mean of the checkpoints' weights (Vaswani et al. 2017, section 6.1), summed in float64."""
+    """The mean of checkpoints' weights (Vaswani et al. 2017, section 6.1), summed in float64."""
     total: dict[str, Tensor] = {}
     for folder in folders:
         for name, tensor in read_tensors(folder / "model.safetensors").items():

@@ -21,7 +21,7 @@ TRAIN, VALID, METRIC, RATE = "#8cb4d9", "#b8442f", "#2f6b4f", "#777777"
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The records of a run in the order written: those of training steps and those of validations."""
+    """The records of a run in the order written: of training steps, and of validations."""
 
     train: list[dict[str, Any]]
     valid: list[dict[str, Any]]
@@ -59,10 +59,9 @@ class Records:
 
 
 def draw_curves(metrics_jsonl: Path, out: Path) -> None:
-    """Draw losses, validation metrics and learning rate over the steps of a run, with minutes on
-    top, as PNG.
+    """Draw losses, validation metrics and learning rate over the steps of a run, as PNG.
 
-    `out` is replaced only when the new picture is complete.
+    Minutes are on top. `out` is replaced only when the new picture is complete.
 
     Raises:
         ValueError: there is no record.

@@ -10,9 +10,7 @@ from torch import Tensor, nn
 
 
 def first_bad_module(network: nn.Module, run: Callable[[], Any]) -> str:
-    """The path of the first parameter or module output that is not finite, found by running the
-    step once more.
-    """
+    """The first parameter or module output that is not finite; `run` does the step once more."""
     for name, parameter in network.named_parameters():
         if not bool(parameter.isfinite().all()):
             return f"parameter {name}"

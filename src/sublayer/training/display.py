@@ -48,7 +48,10 @@ class Display(Listener):
     def on_record(self, record: dict[str, Any]) -> None:
         """Rates beside the bar; a line for a validation."""
         if record["split"] == "train":
-            rates = f"loss {record['loss']:.3f}  lr {record['lr']:.2e}  {record['tokens_per_second']:,.0f} tokens/s"
+            rates = (
+                f"loss {record['loss']:.3f}  lr {record['lr']:.2e}  "
+                f"{record['tokens_per_second']:,.0f} tokens/s"
+            )
             self._bar.update(self._task, rates=rates)
         elif self._shown:
             scores = {
@@ -81,8 +84,7 @@ class Display(Listener):
 
 def _clock(minutes: float) -> str:
     seconds = round(60 * minutes)
-    return (
-        f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-        if seconds >= 3600
-        else (f"{seconds // 60}:{seconds % 60:02d}")
-    )
+    hours, minutes = seconds // 3600, seconds // 60
+    if hours:
+        return f"{hours}:{minutes % 60:02d}:{seconds % 60:02d}"
+    return f"{minutes}:{seconds % 60:02d}"

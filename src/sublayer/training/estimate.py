@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import chain, islice
 from statistics import median
 from typing import Any
 
@@ -117,9 +117,7 @@ def estimate(recipe: Recipe) -> Estimate:
 def _pairs(stream: Iterator[Pair]) -> tuple[int, list[Pair]]:
     """How many training pairs there are, one for each target, and the first of them."""
     sample = list(islice(stream, SAMPLE))
-    return sum(len(pair.targets) for pair in sample) + sum(
-        len(pair.targets) for pair in stream
-    ), sample
+    return sum(len(pair.targets) for pair in chain(sample, stream)), sample
 
 
 def _encoded(sample: list[Pair], tokenizers: Tokenizers) -> list[tuple[Any, Any]]:
@@ -135,8 +133,9 @@ def _encoded(sample: list[Pair], tokenizers: Tokenizers) -> list[tuple[Any, Any]
 def _rate(
     network: EncoderDecoder, recipe: Recipe, batches: list[Batch], context: torch.autocast
 ) -> float:
-    """Target tokens a second over training steps spread evenly over the batches' lengths; the first
-    is a warm-up.
+    """Target tokens a second: the median of training steps on batches of evenly spread lengths.
+
+    One more step, which is not timed, goes before them.
     """
     objective = Seq2Seq(recipe.objective.label_smoothing, recipe.objective.r_drop)
     optimizer = make_optimizer(network.train(), recipe.training.optimizer)

@@ -1,4 +1,4 @@
-"""A finished run measured: metrics with their signatures, perplexity, and scores by source length."""
+"""A finished run measured: metrics with their signatures, perplexity, scores by source length."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def evaluate(
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Decode a split of the run's data, or `files` of the same kind in its place, and score the
-    outputs.
+    """Decode a split of the run's data, and score the outputs.
 
-    `progress` hears how many rows are done, and of how many.
+    `files` of the same kind may take the place of the split; `progress` hears how many rows are
+    done, and of how many.
 
     Raises:
         ValueError: the folder is no finished run, or the data is not there or wrong.
@@ -116,8 +116,9 @@ def _with_files(recipe: Recipe, files: Sequence[str]) -> Recipe:
 
 
 def perplexity(predictor: Predictor, pairs: Sequence[Pair]) -> Score:
-    """exp of the mean negative log-likelihood of the references' tokens, ends included, in the
-    run's own vocabulary.
+    """exp of the mean negative log-likelihood of the references' tokens, ends included.
+
+    Tokens are those of the run's own vocabulary, so runs of one vocabulary can be compared.
     """
     network = predictor.network
     off = torch.autocast(next(network.parameters()).device.type, enabled=False)

@@ -25,9 +25,7 @@ class Log:
     """Appends records, each flushed, so that a killed run leaves all but at most one line."""
 
     def __init__(self, file: Path, step: int) -> None:
-        """Go on at `step`: records of it and of later ones are taken again, so they are cut off
-        first.
-        """
+        """Go on at `step`: records of it and of later ones come again, so they are cut off."""
         kept = "".join(json.dumps(r) + "\n" for r in read_records(file) if r["step"] < step)
         atomic_write(file, kept)
         self._out = file.open("a", encoding="utf-8")

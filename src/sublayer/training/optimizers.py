@@ -11,10 +11,10 @@ from sublayer.config.schema import Optimizer
 
 
 def make_optimizer(network: nn.Module, optimizer: Optimizer) -> torch.optim.Optimizer:
-    """Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019); its learning rate is set at
-    every step.
+    """Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019).
 
-    Weight decay leaves out vectors: biases, norms and other parameters of fewer than two axes.
+    The learning rate is set at every step. Weight decay leaves out vectors: biases, norms and other
+    parameters of fewer than two axes.
     """
     matrices = [p for p in network.parameters() if p.ndim >= 2]
     vectors = [p for p in network.parameters() if p.ndim < 2]

@@ -31,9 +31,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def uses_bfloat16(precision: str, device: torch.device) -> bool:
-    """Whether matrix products are in bfloat16: where asked for or, by "auto", where they are
-    faster.
-    """
+    """Whether products are in bfloat16: where asked for or, by "auto", where that is faster."""
     return precision == "bfloat16" or (precision == "auto" and has_bfloat16(device))
 
 

@@ -81,7 +81,8 @@ def open_run(folder: Path) -> tuple[Run, Recipe]:
         )
     if not run.recipe.exists():
         raise ValueError(
-            f"{folder} is no run: it has no recipe.toml; give the folder that `sublayer train --out` wrote"
+            f"{folder} is no run: it has no recipe.toml; "
+            "give the folder that `sublayer train --out` wrote"
         )
     return run, load_recipe(run.recipe, [])
 
@@ -95,7 +96,8 @@ def load_predictor(folder: Path, *, beam: int | None = None, device: str = "auto
     run, recipe = open_run(folder)
     if not run.weights.exists():
         raise ValueError(
-            f"{folder} is not finished; go on with `sublayer train {run.recipe} --out {folder} --resume`"
+            f"{folder} is not finished; "
+            f"go on with `sublayer train {run.recipe} --out {folder} --resume`"
         )
     return Predictor(
         as_encoder_decoder(load_network(folder)).to(pick_device(device)),

@@ -18,7 +18,7 @@ def paper(lr: float, warmup: int, d_model: int) -> Rate:
 
 
 def cosine(lr: float, warmup: int, final: float) -> Rate:
-    """Linear warm-up, then half a cosine down to `final` times the peak (Loshchilov & Hutter 2017)."""
+    """Linear warm-up, half a cosine down to `final` times the peak (Loshchilov & Hutter 2017)."""
     return _warmed(warmup, lambda p: lr * (final + (1 - final) * (1 + math.cos(math.pi * p)) / 2))
 
 
@@ -28,8 +28,9 @@ def linear(lr: float, warmup: int, final: float) -> Rate:
 
 
 def warmup_stable_decay(lr: float, warmup: int, final: float, decay: float) -> Rate:
-    """Linear warm-up, the peak, then over the last share `decay` a line down (Hu et al. 2024,
-    MiniCPM, section 4).
+    """Linear warm-up, the peak, then over the last share `decay` a line down.
+
+    Hu et al. 2024 (MiniCPM), section 4.
     """
     return _warmed(warmup, lambda p: lr * (1 - (1 - final) * max(0.0, (p - (1 - decay)) / decay)))
 

@@ -19,6 +19,7 @@ from sublayer.models.hub import put_tensors, read_config, read_tensors, write_co
 from sublayer.objectives.seq2seq import Seq2Seq
 from sublayer.scaling.memory import training_memory
 from sublayer.text.tokenizer import Tokenizers
+from sublayer.training.allocator import keep_freed_memory
 from sublayer.training.callbacks import Listener
 from sublayer.training.checkpoint import mean_of, step_folders
 from sublayer.training.clock import Clock
@@ -40,11 +41,13 @@ def train(
     stopped.
 
     Raises:
-        ValueError: the recipe does not fit its data, the folder is in use, or the loss is no longer
-        a number. MemoryError: the batches do not fit; the message says what to change.
+        ValueError: the recipe does not fit its data, the folder is in use, or the loss is no
+            longer a number.
+        MemoryError: the batches do not fit; the message says what to change.
     """
     run = claim(recipe, folder, resume=resume)
     set_threads(recipe.training.threads)
+    keep_freed_memory()
     if run.weights.exists():
         return finished_report(run)
     torch.manual_seed(recipe.seed)
@@ -99,7 +102,8 @@ def claim(recipe: Recipe, folder: Path, *, resume: bool) -> Run:
     if run.recipe.exists():
         if not resume:
             raise ValueError(
-                f"{folder} holds a run already; add --resume to go on with it, or give another --out"
+                f"{folder} holds a run already; "
+                "add --resume to go on with it, or give another --out"
             )
         differing = _differences(recipe.model_dump(), load_recipe(run.recipe, []).model_dump())
         if differing:
@@ -149,6 +153,12 @@ def prepare(run: Run, recipe: Recipe) -> Job:
     config = model_config(recipe, tokenizers.source.vocab_size, tokenizers.target.vocab_size)
     write_config(config, recipe.model.family, run.folder)
     network = as_encoder_decoder(config.build()).to(device)
+    longest = max(recipe.data.max_source, recipe.data.max_target) + 1
+    if network.max_length is not None and longest > network.max_length:
+        raise ValueError(
+            f"the model has places for {network.max_length} tokens, the data may have {longest}, "
+            "ends included; raise model.max_length or lower data.max_source and data.max_target"
+        )
     if recipe.training.compile:
         network.encoder.compile(dynamic=True)
         network.decoder.compile(dynamic=True)
@@ -179,19 +189,15 @@ def model_config(recipe: Recipe, source_vocab: int, target_vocab: int) -> Family
 
 
 def finish(trainer: Trainer, job: Job) -> dict[str, Any]:
-    """Choose the finished weights, write them with the report and the curves, and give back the
-    report.
+    """Choose the finished weights, write them with the report and the curves; the report.
 
-    With `training.average` over 1 it is the mean of the last checkpoints, unless the best single
+    With `training.average` over 1 they are the mean of the last checkpoints, unless the best single
     one was better.
     """
     run, p, best = job.run, trainer.progress, job.recipe.training.best
     folders = step_folders(run.checkpoints)[-max(job.recipe.training.average, 1) :]
-    candidates = {
-        f"mean of the last {len(folders)} checkpoints" if len(folders) > 1 else "last": mean_of(
-            folders
-        )
-    }
+    mean = f"mean of the last {len(folders)} checkpoints" if len(folders) > 1 else "last"
+    candidates = {mean: mean_of(folders)}
     if run.best.exists():
         candidates[f"best checkpoint, step {p.best_step}"] = read_tensors(run.best)
     scores: dict[str, float] = {}
@@ -234,10 +240,8 @@ def _memory_advice(job: Job) -> str:
         round(data[side] / data["pairs"]) + 1 for side in ("source_tokens", "target_tokens")
     )
     _, config = read_config(job.run.folder)
-    rows, device = (
-        max(1, t.batch_tokens // max(source, target)),
-        next(job.network.parameters()).device,
-    )
+    rows = max(1, t.batch_tokens // max(source, target))
+    device = next(job.network.parameters()).device
     memory = training_memory(
         lambda: as_encoder_decoder(config.build()),
         rows,
@@ -247,7 +251,8 @@ def _memory_advice(job: Job) -> str:
     )
     parts = ", ".join(f"{name} {size / 2**20:,.0f}" for name, size in asdict(memory).items())
     return (
-        f"out of memory with training.batch_tokens = {t.batch_tokens}; a step needs about, in MiB: {parts}; activations "
-        f"grow with the batch, so halve batch_tokens and double training.accumulate (now {t.accumulate}) for the same "
-        "step, or take a smaller model"
+        f"out of memory with training.batch_tokens = {t.batch_tokens}; "
+        f"a step needs about, in MiB: {parts}; activations grow with the batch, so halve "
+        f"batch_tokens and double training.accumulate (now {t.accumulate}) for the same step, "
+        "or take a smaller model"
     )

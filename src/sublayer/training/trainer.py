@@ -96,9 +96,7 @@ class Trainer:
             p.epoch, p.batch, p.rows = p.epoch + 1, 0, 0
 
     def _step(self, batches: Iterator[Batch]) -> None:
-        """One step of the optimizer, on the sum of the batches' gradients over the sum of their
-        target tokens.
-        """
+        """One step of the optimizer, on the batches' gradients over the number of their tokens."""
         t, p = self.recipe.training, self.progress
         taken = list(islice(batches, t.accumulate))
         tokens = sum(batch.tokens for batch in taken)
@@ -130,8 +128,9 @@ class Trainer:
 
         where = first_bad_module(self.network, again)
         return (
-            f"step {self.progress.step + 1}: the loss or its gradient is not a finite number; first bad: {where}; "
-            "lower training.schedule.lr, raise its warmup, or train in float32, then go on with --resume"
+            f"step {self.progress.step + 1}: the loss or its gradient is not a finite number; "
+            f"first bad: {where}; lower training.schedule.lr, raise its warmup, "
+            "or train in float32, then go on with --resume"
         )
 
     def _advance(self, clock: Clock) -> None:
