@@ -93,6 +93,7 @@ def test_estimate(sublayer, recipe):
         (["predict", "RUN", "--device", "quantum"], "device 'quantum' is not to be had here"),
         (["inspect", "RUN", "abc", "--out", "a.gif"], "let the name end in .png, .svg or .html"),
         (["evaluate", "RUN", "--data", "nothing.tsv"], "there is no file nothing.tsv"),
+        (["evaluate", "RUN", "--data", "a", "--data", ""], "--data: data.test"),
         (["train", "RECIPE", "--out", "RUN"], "holds a run already; add --resume"),
         (["train", "RECIPE", "trainin.steps=1", "--out", "NEW"], "did you mean 'training'?"),
         (["train", "RECIPE", "data.train=gone.tsv", "--out", "NEW"], "there is no file gone.tsv"),

@@ -126,6 +126,30 @@ def test_run_bounded_in_minutes_keeps_its_clock(make_recipe, tmp_path, monkeypat
     assert minutes[-1] == pytest.approx(0.5)
 
 
+def test_clock_goes_on_when_no_step_followed_the_checkpoint(make_recipe, tmp_path, monkeypatch):
+    """Stopped in the validation behind a checkpoint: nothing is there to be replayed."""
+
+    class StopInValidation(StopAfter):
+        def on_step(self, moment: Moment) -> None:
+            pass
+
+        def on_record(self, record: dict[str, Any]) -> None:
+            if record["split"] == "valid":
+                self._hear()
+
+    def ticking(file: Path) -> Clock:
+        seconds = count()
+        return Clock(file, now=lambda: float(next(seconds)))
+
+    monkeypatch.setattr(start, "Clock", ticking)
+    recipe = make_recipe("training.minutes=0.5", "training.evaluate=7 steps")
+    train(recipe, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        train(recipe, tmp_path / "parts", listeners=[StopInValidation(2)])
+    train(recipe, tmp_path / "parts", resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
 def test_kill_9(recipe_file, make_recipe, tmp_path):
     recipe = make_recipe("training.steps=60")
     train(recipe, tmp_path / "whole")

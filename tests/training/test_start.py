@@ -171,6 +171,7 @@ def test_model_keys_are_checked_before_the_data(make_recipe, tmp_path):
         ("model.size=tny", "did you mean 'tiny'"),
         ("model.family=transfomer", "did you mean 'transformer'"),
         ("training.best=blue", "did you mean 'bleu'"),
+        ('evaluation.metrics=["blue"]', "did you mean 'bleu'"),
         ("training.evaluate=sometimes", "is no interval"),
     ):
         recipe = (

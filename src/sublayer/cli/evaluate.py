@@ -42,7 +42,7 @@ def evaluate(
     with rows_bar("decoding") as progress:
         result = measure(run, split, data or [], beam=beam, device=device, progress=progress)
     if output is not None:
-        atomic_write(output, "".join(f"{text}\n" for text in result.outputs))
+        atomic_write(output, "".join(" ".join(text.splitlines()) + "\n" for text in result.outputs))
     if json:
         print_json(result.as_json())
     else:

@@ -57,9 +57,7 @@ def predict(
             file=sys.stderr,
         )
     show = _as_json if json else _as_text
-    content = "".join(
-        show(number, *row) for number, row in enumerate(zip(texts, found, strict=True))
-    )
+    content = "".join(map(show, range(len(texts)), texts, found))
     if output is None:
         sys.stdout.write(content)
     else:
@@ -67,10 +65,12 @@ def predict(
 
 
 def _as_text(number: int, text: str, found: list[Prediction]) -> str:
-    """The output; of several, each with its line's number, score and log-probability before it."""
+    """The outputs on a line each; of several, with line number, score and log-probability."""
+    lines = [" ".join(f.text.splitlines()) for f in found]
     if len(found) == 1:
-        return f"{found[0].text}\n"
-    return "".join(f"{number}\t{f.score:.4f}\t{f.logprob:.4f}\t{f.text}\n" for f in found)
+        return f"{lines[0]}\n"
+    scores = (f"{number}\t{f.score:.4f}\t{f.logprob:.4f}\t" for f in found)
+    return "".join(f"{score}{line}\n" for score, line in zip(scores, lines, strict=True))
 
 
 def _as_json(number: int, text: str, found: list[Prediction]) -> str:

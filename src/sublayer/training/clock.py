@@ -19,29 +19,32 @@ class Clock:
     """
 
     def __init__(self, file: Path, now: Callable[[], float] = time.monotonic) -> None:
-        self._file, self._now = file, now
-        data = file.read_bytes() if file.exists() else b""
-        whole = len(data) // 8 * 8  # a number that was cut short was never used
-        self._minutes = list(struct.unpack(f"<{whole // 8}d", data[:whole]))
-        with file.open("wb") as out:
-            out.write(data[:whole])
+        self._now = now
         self._out = file.open("ab", buffering=0)
+        data = file.read_bytes()
+        whole = len(data) // 8
+        self._out.truncate(8 * whole)  # a number that was cut short was never used
+        self._minutes = list(struct.unpack(f"<{whole}d", data[: 8 * whole]))
         self._start = now()
 
-    def begin(self) -> None:
-        """Start counting: the next step begins now."""
-        self._start = self._now()
+    def begin(self, step: int, minutes: float) -> None:
+        """Start counting: step `step` ended at `minutes`, and the next begins now."""
+        for _ in range(step - len(self._minutes)):  # lost, as in a power cut: of no more use
+            self._write(minutes)
+        self._start = self._now() - 60 * minutes
 
     def tick(self, step: int) -> float:
         """Minutes at the end of step `step`, counted from 1."""
         if step > len(self._minutes):
             assert step == len(self._minutes) + 1
-            minutes = (self._now() - self._start) / 60
-            self._out.write(struct.pack("<d", minutes))
-            self._minutes.append(minutes)
+            self._write((self._now() - self._start) / 60)
         else:  # taken before the run was stopped: time goes on from what was written then
             self._start = self._now() - 60 * self._minutes[step - 1]
         return self._minutes[step - 1]
+
+    def _write(self, minutes: float) -> None:
+        self._out.write(struct.pack("<d", minutes))
+        self._minutes.append(minutes)
 
     def close(self) -> None:
         """Release the file."""

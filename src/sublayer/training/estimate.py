@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sublayer.config.schema import Recipe
+from sublayer.config.schema import DataSection, Recipe
 from sublayer.data.batch import Batch, collate
 from sublayer.data.order import cut
 from sublayer.data.source import Pair, read
@@ -75,7 +75,7 @@ def estimate(recipe: Recipe) -> Estimate:
     set_threads(t.threads)
     pairs, sample = _pairs(read(recipe.data, "train"))
     tokenizers = Tokenizers.train(recipe.tokenizer, sample)
-    rows = _encoded(sample, tokenizers)
+    rows = _encoded(sample, tokenizers, recipe.data)
     lengths = np.array([(len(source) + 1, len(target) + 1) for source, target in rows])
     source, target = lengths.mean(0).tolist()
     batches = [
@@ -120,13 +120,16 @@ def _pairs(stream: Iterator[Pair]) -> tuple[int, list[Pair]]:
     return sum(len(pair.targets) for pair in chain(sample, stream)), sample
 
 
-def _encoded(sample: list[Pair], tokenizers: Tokenizers) -> list[tuple[Any, Any]]:
+def _encoded(
+    sample: list[Pair], tokenizers: Tokenizers, data: DataSection
+) -> list[tuple[Any, Any]]:
+    """The pairs of the sample that training would use."""
     sources = tokenizers.source.encode_batch([pair.source for pair in sample])
     targets = tokenizers.target.encode_batch([pair.targets[0] for pair in sample])
     return [
         (np.array(s, np.uint32), np.array(t, np.uint32))
         for s, t in zip(sources, targets, strict=True)
-        if s and t
+        if 0 < len(s) <= data.max_source and 0 < len(t) <= data.max_target
     ]
 
 

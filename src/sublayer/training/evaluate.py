@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
+from sublayer.config.errors import explain
 from sublayer.config.schema import Recipe
 from sublayer.data.batch import Batch, collate
 from sublayer.data.order import cut
@@ -76,6 +78,7 @@ def evaluate(
     _, recipe = open_run(folder)
     if files:
         recipe, split = _with_files(recipe, files), "test"
+    metrics = make(recipe.evaluation.metrics, recipe.evaluation)
     pairs = list(read(recipe.data, split))
     if not pairs:
         raise ValueError(f"the {split} data is empty; there is nothing to evaluate")
@@ -91,7 +94,6 @@ def evaluate(
     sources, references = [pair.source for pair in pairs], [pair.targets for pair in pairs]
     outputs = [found[0].text for found in predictor.n_best(sources, 1, advance)]
     seconds = time.perf_counter() - start
-    metrics = make(recipe.evaluation.metrics, recipe.evaluation)
     lengths = [len(ids) for ids in predictor.tokenizers.source.encode_batch(sources)]
     edges = quantile_edges(lengths)
     scores = {metric.name: metric.score(outputs, references) for metric in metrics}
@@ -112,7 +114,10 @@ def _with_files(recipe: Recipe, files: Sequence[str]) -> Recipe:
     keys["data"]["test"] = (
         list(files) if recipe.data.kind == "lines" or len(files) > 1 else files[0]
     )
-    return Recipe.model_validate(keys)
+    try:
+        return Recipe.model_validate(keys)
+    except ValidationError as error:
+        raise explain(error, Recipe, lambda key: "--data") from None
 
 
 def perplexity(predictor: Predictor, pairs: Sequence[Pair]) -> Score:

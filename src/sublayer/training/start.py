@@ -14,6 +14,7 @@ from sublayer.config.schema import Recipe
 from sublayer.data.order import Order
 from sublayer.data.source import read, splits
 from sublayer.data.store import Store, tokenize
+from sublayer.metrics import make
 from sublayer.models.base import EncoderDecoder, FamilyConfig, as_encoder_decoder, configure
 from sublayer.models.hub import put_tensors, read_config, read_tensors, write_config, write_tensors
 from sublayer.objectives.seq2seq import Seq2Seq
@@ -111,7 +112,7 @@ def claim(recipe: Recipe, folder: Path, *, resume: bool) -> Run:
                 f"{folder} is a run of another recipe ({'; '.join(differing[:3])}); "
                 f"go on with its own, {run.recipe}, or give another --out"
             )
-    elif folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
         raise ValueError(f"{folder} is not empty and is no run; give another --out")
     else:
         folder.mkdir(parents=True, exist_ok=True)
@@ -137,7 +138,9 @@ def prepare(run: Run, recipe: Recipe) -> Job:
         ValueError: the data is not there or wrong, or the model's keys do not fit.
     """
     device = pick_device(recipe.training.device)
-    model_config(recipe, 8, 8)  # a wrong key is told before an hour of tokenizing
+    # what is wrong in a recipe is told before an hour of tokenizing
+    model_config(recipe, 8, 8)
+    make(recipe.evaluation.metrics, recipe.evaluation)
     if tokenizers_exist(run.folder):
         tokenizers = Tokenizers.load(run.folder)
     else:

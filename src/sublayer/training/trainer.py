@@ -77,7 +77,7 @@ class Trainer:
         log = Log(self.run.metrics, self.progress.step)
         batches = self._batches()
         self.network.train()
-        clock.begin()
+        clock.begin(self.progress.step, self.progress.now.minutes)
         try:
             while not self._events(log):
                 self._step(batches)
