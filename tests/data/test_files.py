@@ -101,7 +101,9 @@ def test_folder_in_place_of_a_file(tmp_path):
         list(lines(str(tmp_path)))
 
 
-@pytest.mark.parametrize("content", [b"plain text", gzip.compress(b"text " * 100)[:-12]])
+@pytest.mark.parametrize(
+    "content", [b"plain text", gzip.compress(b"text " * 100)[:-12]], ids=["plain", "cut"]
+)
 def test_damaged_gzip(tmp_path, content):
     (tmp_path / "a.gz").write_bytes(content)
     with pytest.raises(
