@@ -19,6 +19,7 @@ from sublayer.training import start
 from sublayer.training.callbacks import Listener, Sample
 from sublayer.training.clock import Clock
 from sublayer.training.every import Moment
+from sublayer.training.log import read_records
 from sublayer.training.start import train
 
 TIMES = {"minutes", "tokens_per_second"}
@@ -119,9 +120,7 @@ def test_run_bounded_in_minutes_keeps_its_clock(make_recipe, tmp_path, monkeypat
         train(recipe, tmp_path / "parts", listeners=[StopAfter(20)])
     train(recipe, tmp_path / "parts", resume=True)
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
-    minutes = [
-        record["minutes"] for record in map(json.loads, (tmp_path / "parts/metrics.jsonl").open())
-    ]
+    minutes = [record["minutes"] for record in read_records(tmp_path / "parts" / "metrics.jsonl")]
     assert minutes == sorted(minutes)
     assert minutes[-1] == pytest.approx(0.5)
 

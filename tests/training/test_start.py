@@ -14,6 +14,7 @@ from sublayer.models.hub import load_network, network_tensors, read_tensors
 from sublayer.training import trainer as trainer_module
 from sublayer.training.checkpoint import mean_of, step_folders
 from sublayer.training.evaluate import evaluate
+from sublayer.training.log import read_records
 from sublayer.training.run import load_predictor
 from sublayer.training.start import train
 
@@ -34,7 +35,7 @@ def test_run_folder_is_all_there_is(make_recipe, tmp_path):
     assert names == expected | {"report.json", "curves.png", "store", "checkpoints"}
     assert load_recipe(moved / "recipe.toml") == recipe
     assert len(load_predictor(moved)(["abc", ""])) == 2
-    records = [json.loads(line) for line in (moved / "metrics.jsonl").open()]
+    records = list(read_records(moved / "metrics.jsonl"))
     assert {r["step"] for r in records if r["split"] == "train"} == {4, 8, 12, 16, 20, 24, 28, 30}
     assert {r["step"] for r in records if r["split"] == "valid"} == {10, 20, 30}
 
@@ -66,7 +67,7 @@ def test_best_checkpoint_by_any_metric(make_recipe, tmp_path, best, sign):
     state = json.loads(
         (step_folders(tmp_path / "run" / "checkpoints")[-1] / "state.json").read_text()
     )
-    lines = map(json.loads, (tmp_path / "run" / "metrics.jsonl").open())
+    lines = read_records(tmp_path / "run" / "metrics.jsonl")
     worth = {
         r["step"]: sign * {**r, **r.get("metrics", {})}[best]
         for r in lines

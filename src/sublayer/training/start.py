@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,8 @@ def train(
     )
     run.checkpoints.mkdir(exist_ok=True)
     try:
-        trainer.fit(Clock(run.clock))
+        with closing(Clock(run.clock)) as clock:
+            trainer.fit(clock)
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             raise MemoryError(_memory_advice(job)) from None
@@ -199,8 +201,10 @@ def finish(trainer: Trainer, job: Job) -> dict[str, Any]:
     """
     run, p, best = job.run, trainer.progress, job.recipe.training.best
     folders = step_folders(run.checkpoints)[-max(job.recipe.training.average, 1) :]
-    mean = f"mean of the last {len(folders)} checkpoints" if len(folders) > 1 else "last"
-    candidates = {mean: mean_of(folders)}
+    candidates = {}
+    if folders:  # a run that stops early may have none yet, but then it has a best one
+        mean = f"mean of the last {len(folders)} checkpoints" if len(folders) > 1 else "last"
+        candidates[mean] = mean_of(folders)
     if run.best.exists():
         candidates[f"best checkpoint, step {p.best_step}"] = read_tensors(run.best)
     scores: dict[str, float] = {}

@@ -84,7 +84,6 @@ class Trainer:
                 self._advance(clock)
         finally:
             log.close()
-            clock.close()
 
     def _batches(self) -> Iterator[Batch]:
         """From where the run stands, without end."""
