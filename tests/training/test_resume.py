@@ -106,14 +106,20 @@ def test_stopped_while_writing(make_recipe, tmp_path, monkeypatch, seed):
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_run_bounded_in_minutes_keeps_its_clock(make_recipe, tmp_path, monkeypatch):
-    """The learning rate follows the time of the first try, not that of the second."""
+@pytest.fixture
+def _a_second_a_step(monkeypatch) -> None:
+    """Time that passes by itself, so that two runs bounded in minutes can be compared."""
 
     def ticking(file: Path) -> Clock:
         seconds = count()
         return Clock(file, now=lambda: float(next(seconds)))
 
     monkeypatch.setattr(start, "Clock", ticking)
+
+
+@pytest.mark.usefixtures("_a_second_a_step")
+def test_run_bounded_in_minutes_keeps_its_clock(make_recipe, tmp_path):
+    """The learning rate follows the time of the first try, not that of the second."""
     recipe = make_recipe("training.steps=1000", "training.minutes=0.5")
     train(recipe, tmp_path / "whole")
     with pytest.raises(Stopped):
@@ -125,7 +131,8 @@ def test_run_bounded_in_minutes_keeps_its_clock(make_recipe, tmp_path, monkeypat
     assert minutes[-1] == pytest.approx(0.5)
 
 
-def test_clock_goes_on_when_no_step_followed_the_checkpoint(make_recipe, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("_a_second_a_step")
+def test_clock_goes_on_when_no_step_followed_the_checkpoint(make_recipe, tmp_path):
     """Stopped in the validation behind a checkpoint: nothing is there to be replayed."""
 
     class StopInValidation(StopAfter):
@@ -136,12 +143,7 @@ def test_clock_goes_on_when_no_step_followed_the_checkpoint(make_recipe, tmp_pat
             if record["split"] == "valid":
                 self._hear()
 
-    def ticking(file: Path) -> Clock:
-        seconds = count()
-        return Clock(file, now=lambda: float(next(seconds)))
-
-    monkeypatch.setattr(start, "Clock", ticking)
-    recipe = make_recipe("training.minutes=0.5", "training.evaluate=7 steps")
+    recipe = make_recipe("training.steps=1000", "training.minutes=0.5", "training.evaluate=7 steps")
     train(recipe, tmp_path / "whole")
     with pytest.raises(Stopped):
         train(recipe, tmp_path / "parts", listeners=[StopInValidation(2)])
