@@ -184,6 +184,14 @@ def test_model_keys_are_checked_before_the_data(make_recipe, tmp_path):
             train(recipe, tmp_path / re.sub(r"\W", "", change))
 
 
+def test_what_fails_before_the_first_step_leaves_nothing(make_recipe, tmp_path):
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ValueError, match="there is no file"):
+        train(make_recipe("data.valid=gone.tsv", "training.steps=1"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    train(make_recipe("training.steps=1"), tmp_path / "run")
+
+
 def test_more_tokens_than_places(make_recipe, tmp_path):
     recipe = make_recipe("model.position=learned", "model.max_length=20", "data.max_source=20")
     with pytest.raises(ValueError, match="has places for 20 tokens, the data may have 257"):

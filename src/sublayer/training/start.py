@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -47,13 +48,19 @@ def train(
             longer a number.
         MemoryError: the batches do not fit; the message says what to change.
     """
+    is_new = not Run(folder).recipe.exists()
     run = claim(recipe, folder, resume=resume)
     set_threads(recipe.training.threads)
     keep_freed_memory()
     if run.weights.exists():
         return finished_report(run)
     torch.manual_seed(recipe.seed)
-    job = prepare(run, recipe)
+    try:
+        job = prepare(run, recipe)
+    except (ValueError, OSError):
+        if is_new:  # so that the corrected recipe finds no other's run in its way
+            _clear(folder)
+        raise
     trainer = Trainer(
         run,
         recipe,
@@ -120,6 +127,17 @@ def claim(recipe: Recipe, folder: Path, *, resume: bool) -> Run:
         folder.mkdir(parents=True, exist_ok=True)
         write_recipe(recipe, run.recipe)
     return run
+
+
+def _clear(folder: Path) -> None:
+    """Remove what this run has written; hidden files are somebody else's."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.name.startswith("."):
+            shutil.rmtree(path)
+        elif not path.name.startswith("."):
+            path.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _differences(ours: dict[str, Any], theirs: dict[str, Any], at: str = "") -> list[str]:
