@@ -168,9 +168,9 @@ class Seq2SeqObjective(Section):
 
 
 class Optimizer(Section):
-    """Adam or AdamW; the paper's betas and epsilon are the defaults."""
+    """Adam, AdamW or Muon; the paper's betas and epsilon are the defaults."""
 
-    kind: Literal["adam", "adamw"] = "adam"
+    kind: Literal["adam", "adamw", "muon"] = "adam"
     betas: tuple[Fraction, Fraction] = (0.9, 0.98)
     eps: PositiveFloat = 1e-9
     weight_decay: Annotated[float, Field(ge=0)] = 0.0

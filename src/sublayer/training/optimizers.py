@@ -8,21 +8,25 @@ import torch
 from torch import Tensor, nn
 
 from sublayer.config.schema import Optimizer
+from sublayer.training.muon import Muon, inner_matrices
 
 
 def make_optimizer(network: nn.Module, optimizer: Optimizer) -> torch.optim.Optimizer:
-    """Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019).
+    """Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019) or Muon (Jordan et al. 2024).
 
     The learning rate is set at every step. Weight decay leaves out vectors: biases, norms and other
     parameters of fewer than two axes.
     """
-    matrices = [p for p in network.parameters() if p.ndim >= 2]
+    inner = inner_matrices(network) if optimizer.kind == "muon" else []
+    apart = {id(p) for p in inner}
+    matrices = [p for p in network.parameters() if p.ndim >= 2 and id(p) not in apart]
     vectors = [p for p in network.parameters() if p.ndim < 2]
     groups = [
+        {"params": inner, "weight_decay": optimizer.weight_decay, "orthogonal": True},
         {"params": matrices, "weight_decay": optimizer.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optimizer.kind]
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "muon": Muon}[optimizer.kind]
     return kind(
         [g for g in groups if g["params"]],
         lr=0.0,
