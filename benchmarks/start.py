@@ -1,4 +1,4 @@
-"""Time from `import sublayer` to a usable model, beside PyTorch alone: `python benchmarks/start.py`.
+"""Seconds from `import sublayer` to a usable model, beside PyTorch: `python benchmarks/start.py`.
 
 Each round starts two fresh interpreters in turn; one imports torch alone.
 """
