@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from sublayer.layers.attention import SelfAttention
 from sublayer.layers.block import Block, Stack
-from sublayer.layers.embedding import ScaledEmbedding
-from sublayer.layers.feedforward import FeedForward
+from sublayer.layers.embedding import TokenEmbedding
+from sublayer.layers.feedforward import FeedForward, GatedFeedForward
 from sublayer.layers.init import glorot
 from sublayer.layers.mask import Causal
 from sublayer.layers.position import Sinusoidal, sinusoids
@@ -31,7 +31,10 @@ def block():
 
 def test_embeddings_are_multiplied_by_the_root_of_the_width():
     table, ids = nn.Embedding(10, M), torch.tensor([[3, 0, 9]])
-    torch.testing.assert_close(ScaledEmbedding(table)(ids), table.weight[ids] * math.sqrt(M))
+    torch.testing.assert_close(
+        TokenEmbedding(table, math.sqrt(M))(ids), table.weight[ids] * math.sqrt(M)
+    )
+    torch.testing.assert_close(TokenEmbedding(table)(ids), table.weight[ids])
 
 
 @pytest.mark.parametrize("act", [F.relu, F.gelu])
@@ -75,5 +78,14 @@ def test_glorot_bounds_matrices_and_gives_scaled_embeddings_unit_variance():
     bound = math.sqrt(6 / (64 + 256))
     assert 0.95 * bound < part[0].weight.abs().max() <= bound
     assert torch.equal(part[0].bias, torch.zeros(256))
-    assert ScaledEmbedding(part[1])(torch.arange(500)).std() == pytest.approx(1, abs=0.05)
+    assert TokenEmbedding(part[1], math.sqrt(part[1].embedding_dim))(
+        torch.arange(500)
+    ).std() == pytest.approx(1, abs=0.05)
     assert torch.equal(part[2].weight, torch.ones(64))
+
+
+@pytest.mark.parametrize("act", [F.silu, F.gelu])
+def test_gated_feed_forward_is_its_formula(act):
+    layer, x = GatedFeedForward(M, 12, act), torch.randn(2, 3, M)
+    expected = (act(x @ layer.gate.weight.T) * (x @ layer.up.weight.T)) @ layer.down.weight.T
+    torch.testing.assert_close(layer(x), expected)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sublayer.layers.residual import PostNorm, PreNorm
+from sublayer.layers.residual import PostNorm, PreNorm, SandwichNorm
 
 M = 8
 
@@ -26,6 +26,12 @@ def test_post_norm():
 def test_pre_norm():
     layer, norm, x = parts()
     assert torch.equal(PreNorm(layer, norm)(x), x + layer(norm(x)))
+
+
+def test_sandwich_norm():
+    layer, norm, x = parts()
+    after = nn.LayerNorm(M, elementwise_affine=False)
+    assert torch.equal(SandwichNorm(layer, norm, after)(x), x + after(layer(norm(x))))
 
 
 @pytest.mark.parametrize("kind", [PostNorm, PreNorm])

@@ -16,7 +16,8 @@ class _Heads(nn.Module):
     """Abstract. The four projections (Vaswani et al. 2017, section 3.2.2).
 
     `n_kv_heads` covers a family: `n_heads` is multi-head attention, 1 is multi-query (Shazeer
-    2019), between is grouped-query attention (Ainslie et al. 2023).
+    2019), between is grouped-query attention (Ainslie et al. 2023). `out_bias` is as `bias`
+    unless given.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class _Heads(nn.Module):
         n_kv_heads: int | None = None,
         d_head: int | None = None,
         bias: bool = True,
+        out_bias: bool | None = None,
         attend: Attend | None = None,
     ) -> None:
         super().__init__()
@@ -44,7 +46,7 @@ class _Heads(nn.Module):
         self.q = nn.Linear(d_model, n_heads * d_head, bias)
         self.k = nn.Linear(d_model, n_kv_heads * d_head, bias)
         self.v = nn.Linear(d_model, n_kv_heads * d_head, bias)
-        self.out = nn.Linear(n_heads * d_head, d_model, bias)
+        self.out = nn.Linear(n_heads * d_head, d_model, bias if out_bias is None else out_bias)
         self.attend = attend if attend is not None else Dense()
 
     def _split(self, x: Tensor) -> Tensor:

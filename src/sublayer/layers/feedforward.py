@@ -8,6 +8,8 @@ from typing import final
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sublayer.layers.joint import joint
+
 Activation = Callable[[Tensor], Tensor]
 
 
@@ -25,3 +27,21 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`b n m` -> `b n m`."""
         return self.down(self.act(self.up(x)))
+
+
+@final
+class GatedFeedForward(nn.Module):
+    """down(act(gate(x)) * up(x)) (Shazeer 2020, "GLU variants", eqs. 5 and 6)."""
+
+    def __init__(
+        self, d_model: int, d_ff: int, act: Activation = F.silu, *, bias: bool = False
+    ) -> None:
+        super().__init__()
+        self.gate, self.up = nn.Linear(d_model, d_ff, bias), nn.Linear(d_model, d_ff, bias)
+        self.down = nn.Linear(d_ff, d_model, bias)
+        self.act = act
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`b n m` -> `b n m`."""
+        gate, up = joint(x, self.gate, self.up)
+        return self.down(self.act(gate) * up)

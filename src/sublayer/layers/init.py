@@ -19,3 +19,12 @@ def glorot(module: nn.Module) -> None:
                 nn.init.zeros_(part.bias)
         elif isinstance(part, nn.Embedding):
             nn.init.normal_(part.weight, std=part.embedding_dim**-0.5)
+
+
+def normal(module: nn.Module, deviation: float = 0.02) -> None:
+    """Matrices and tables normal, biases zero (Radford et al. 2018, section 4.1)."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Embedding):
+            nn.init.normal_(part.weight, std=deviation)
+        if isinstance(part, nn.Linear) and part.bias is not None:
+            nn.init.zeros_(part.bias)

@@ -82,6 +82,21 @@ class Causal(Mask):
 
 
 @final
+@dataclass(frozen=True)
+class Window(Mask):
+    """Only keys less than `size` positions away, either side (Child et al. 2019).
+
+    With `Causal`, the last `size` positions, its own among them (Jiang et al. 2023, "Mistral 7B").
+    """
+
+    size: int
+
+    def __call__(self, q_pos: Tensor, k_pos: Tensor) -> Tensor:
+        """The dense tensor."""
+        return (q_pos.unsqueeze(-1) - k_pos.unsqueeze(-2)).abs() < self.size
+
+
+@final
 @dataclass(frozen=True, eq=False)
 class Padding(Mask):
     """Nobody sees padding. `valid` is `b n` (bool), true at real tokens, by key position."""

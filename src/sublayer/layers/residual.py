@@ -44,3 +44,22 @@ class PreNorm(Residual):
     def forward(self, x: Tensor, *context: Any) -> Tensor:
         """The stream after the sublayer."""
         return self.stream(x + self.dropout(self.layer(self.norm(x), *context)))
+
+
+@final
+class SandwichNorm(Residual):
+    """x + dropout(after(layer(norm(x)))): Ding et al. 2021 (CogView), section 2.4; also Gemma 2.
+
+    As with pre-norm, the stack ends with a norm of its own.
+    """
+
+    def __init__(
+        self, layer: nn.Module, norm: nn.Module, after: nn.Module, dropout: float = 0.0
+    ) -> None:
+        super().__init__(layer, norm, dropout)
+        self.after = after
+
+    def forward(self, x: Tensor, *context: Any) -> Tensor:
+        """The stream after the sublayer."""
+        out = self.after(self.layer(self.norm(x), *context))
+        return self.stream(x + self.dropout(out))

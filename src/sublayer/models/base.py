@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sublayer.config.errors import explain
 from sublayer.config.registry import Registry, nearest
 from sublayer.layers.block import Stack
-from sublayer.layers.mask import Causal, Padding
+from sublayer.layers.mask import Causal, Mask, Padding
 from sublayer.layers.state import State
 
 
@@ -116,6 +116,44 @@ class EncoderDecoder(nn.Module):
     ) -> Tensor:
         """Ids `b k`, `b q` -> logits `b q v`."""
         return self.head(self.hidden(source, target_in, source_valid))
+
+
+@final
+class LanguageModel(nn.Module):
+    """A one-part model: a stack over the tokens so far, a head over what comes next.
+
+    `mask` is who sees whom beside padding: `Causal()`, or with a window too.
+    """
+
+    def __init__(
+        self,
+        embed: nn.Module,
+        stack: Stack,
+        head: nn.Linear,
+        *,
+        mask: Mask | None = None,
+        max_length: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.embed, self.stack, self.head = embed, stack, head
+        self.mask, self.max_length = mask if mask is not None else Causal(), max_length
+
+    def hidden(
+        self, ids: Tensor, valid: Tensor | None = None, state: State | None = None
+    ) -> Tensor:
+        """Ids `b n` -> the stack's output `b n m`.
+
+        With a state, `ids` is what is new. `valid` is true at real tokens, those of the state
+        included: `b (seen + n)`.
+        """
+        mask = self.mask if valid is None else self.mask & Padding(valid)
+        return self.stack(self.embed(ids), mask, state=state)
+
+    def forward(
+        self, ids: Tensor, valid: Tensor | None = None, state: State | None = None
+    ) -> Tensor:
+        """Ids `b n` -> logits `b n v`."""
+        return self.head(self.hidden(ids, valid, state))
 
 
 def as_encoder_decoder(network: nn.Module) -> EncoderDecoder:

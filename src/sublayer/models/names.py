@@ -15,15 +15,18 @@ class Rule:
     """One line of a table: their name and ours.
 
     `{i}` stands for a number, `{p}` for weight or bias. Several names of ours mean that theirs
-    holds them one after the other on the first axis.
+    holds them one after the other on the first axis; `transposed`, that it holds the matrix lying
+    on its side.
     """
 
     theirs: str
     ours: tuple[str, ...]
+    transposed: bool
 
-    def __init__(self, theirs: str, *ours: str) -> None:
+    def __init__(self, theirs: str, *ours: str, transposed: bool = False) -> None:
         object.__setattr__(self, "theirs", theirs)
         object.__setattr__(self, "ours", ours)
+        object.__setattr__(self, "transposed", transposed)
 
 
 def to_ours(state: Mapping[str, Tensor], table: Sequence[Rule]) -> dict[str, Tensor]:
@@ -35,6 +38,7 @@ def to_ours(state: Mapping[str, Tensor], table: Sequence[Rule]) -> dict[str, Ten
     out: dict[str, Tensor] = {}
     for name, tensor in state.items():
         rule, found = _find(name, [(rule, rule.theirs) for rule in table])
+        tensor = tensor.T if rule.transposed else tensor
         parts = tensor.chunk(len(rule.ours)) if len(rule.ours) > 1 else (tensor,)
         out |= {_fill(ours, found): part for ours, part in zip(rule.ours, parts, strict=True)}
     return out
@@ -52,7 +56,8 @@ def to_theirs(state: Mapping[str, Tensor], table: Sequence[Rule]) -> dict[str, T
         theirs = _fill(rule.theirs, found)
         if theirs not in out:
             parts = [state[_fill(ours, found)] for ours in rule.ours]
-            out[theirs] = torch.cat(parts) if len(parts) > 1 else parts[0]
+            whole = torch.cat(parts) if len(parts) > 1 else parts[0]
+            out[theirs] = whole.T.contiguous() if rule.transposed else whole
     return out
 
 

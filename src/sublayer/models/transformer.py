@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from sublayer.layers.attend import Dense
 from sublayer.layers.attention import CrossAttention, SelfAttention
 from sublayer.layers.block import Block, Stack
-from sublayer.layers.embedding import ScaledEmbedding
+from sublayer.layers.embedding import TokenEmbedding
 from sublayer.layers.feedforward import Activation, FeedForward
 from sublayer.layers.init import glorot
 from sublayer.layers.position import Learned, Position, Sinusoidal
@@ -138,8 +138,8 @@ class TransformerConfig(FamilyConfig):
         ]
         is_bounded = self.position == "learned" or self.score == "location"
         network = EncoderDecoder(
-            ScaledEmbedding(source),
-            ScaledEmbedding(target),
+            TokenEmbedding(source, self.d_model**0.5),
+            TokenEmbedding(target, self.d_model**0.5),
             stacks[0],
             stacks[1],
             head,

@@ -1,0 +1,176 @@
+"""GPT-2 (Radford et al. 2019, "Language models are unsupervised multitask learners")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal, final
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from torch import nn
+from torch.nn import functional as F
+
+from sublayer.layers.attend import Dense
+from sublayer.layers.attention import SelfAttention
+from sublayer.layers.block import Block, Stack
+from sublayer.layers.embedding import TokenEmbedding
+from sublayer.layers.feedforward import Activation, FeedForward
+from sublayer.layers.init import normal
+from sublayer.layers.position import Learned
+from sublayer.layers.residual import PreNorm
+from sublayer.models.base import FAMILIES, FamilyConfig, LanguageModel
+from sublayer.models.huggingface import CONVENTIONS, Convention
+from sublayer.models.names import Rule
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+ACTIVATIONS: dict[str, Activation] = {
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "relu": F.relu,
+}
+
+
+@final
+@FAMILIES.add("gpt")
+class GPTConfig(FamilyConfig):
+    """Keys of GPT-2; the defaults are the smallest published model's, of 124 million parameters."""
+
+    vocab_size: PositiveInt
+    d_model: PositiveInt = 768
+    n_layers: PositiveInt = 12
+    n_heads: PositiveInt = 12
+    d_ff: PositiveInt | None = None
+    """None: 4 d_model."""
+    max_length: PositiveInt = 1024
+    dropout: Fraction = 0.1
+    """On each sublayer's output and on the embeddings."""
+    attention_dropout: Fraction = 0.1
+    norm_eps: PositiveFloat = 1e-5
+    activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu_tanh"
+    tied: bool = True
+    """Whether the head is the embedding table."""
+
+    SIZES: ClassVar = {
+        "tiny": {"d_model": 128, "n_layers": 4, "n_heads": 4, "max_length": 256},
+        "small": {"d_model": 768, "n_layers": 12, "n_heads": 12},
+        "medium": {"d_model": 1024, "n_layers": 24, "n_heads": 16},
+        "large": {"d_model": 1280, "n_layers": 36, "n_heads": 20},
+        "xl": {"d_model": 1600, "n_layers": 48, "n_heads": 25},
+    }
+
+    @model_validator(mode="after")
+    def _fits(self) -> GPTConfig:
+        if self.d_model % self.n_heads:
+            raise ValueError(
+                f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}; change one"
+            )
+        return self
+
+    def build(self) -> LanguageModel:
+        """The network, initialized."""
+        table = nn.Embedding(self.vocab_size, self.d_model)
+        head = nn.Linear(self.d_model, self.vocab_size, bias=False)
+        stack = Stack(
+            [self._block() for _ in range(self.n_layers)],
+            Learned(self.max_length, self.d_model),
+            self._norm(),
+            self.dropout,
+        )
+        network = LanguageModel(TokenEmbedding(table), stack, head, max_length=self.max_length)
+        normal(network)
+        for name, weight in stack.named_parameters():
+            if name.endswith(("layer.out.weight", "layer.down.weight")):
+                # each of 2 n_layers sublayers adds to the stream (Radford et al. 2019, section 2.3)
+                nn.init.normal_(weight, std=0.02 / (2 * self.n_layers) ** 0.5)
+        if self.tied:
+            head.weight = table.weight
+        return network
+
+    def _norm(self) -> nn.Module:
+        return nn.LayerNorm(self.d_model, eps=self.norm_eps)
+
+    def _block(self) -> Block:
+        attention = SelfAttention(
+            self.d_model, self.n_heads, attend=Dense(dropout=self.attention_dropout)
+        )
+        feedforward = FeedForward(
+            self.d_model, self.d_ff or 4 * self.d_model, ACTIVATIONS[self.activation]
+        )
+        return Block(
+            PreNorm(attention, self._norm(), self.dropout),
+            PreNorm(feedforward, self._norm(), self.dropout),
+        )
+
+
+HF_ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
+HF_KEYS: dict[str, str] = {
+    "vocab_size": "vocab_size",
+    "n_embd": "d_model",
+    "n_layer": "n_layers",
+    "n_head": "n_heads",
+    "n_inner": "d_ff",
+    "n_positions": "max_length",
+    "resid_pdrop": "dropout",
+    "attn_pdrop": "attention_dropout",
+    "layer_norm_epsilon": "norm_eps",
+    "tie_word_embeddings": "tied",
+}
+
+
+def read_config(theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """Hugging Face's `config.json` as our keys."""
+    ours = {own: theirs[key] for key, own in HF_KEYS.items() if key in theirs}
+    acts = {their: own for own, their in HF_ACTIVATIONS.items()} | {
+        "gelu_pytorch_tanh": "gelu_tanh"
+    }
+    act = theirs.get("activation_function", "gelu_new")
+    if act not in acts:
+        raise ValueError(f"activation_function '{act}' is none of {', '.join(acts)}")
+    return ours | {"activation": acts[act]}
+
+
+def write_config(config: FamilyConfig) -> dict[str, Any]:
+    """Our keys as Hugging Face's `config.json`."""
+    ours = config.model_dump()
+    theirs = {key: ours[own] for key, own in HF_KEYS.items()}
+    return theirs | {
+        "activation_function": HF_ACTIVATIONS[ours["activation"]],
+        "embd_pdrop": ours["dropout"],
+    }
+
+
+def _layer(theirs: str, *ours: str) -> list[Rule]:
+    """A layer of transposed weight, as GPT-2's are stored."""
+    return [
+        Rule(f"{theirs}.weight", *(f"{x}.weight" for x in ours), transposed=True),
+        Rule(f"{theirs}.bias", *(f"{x}.bias" for x in ours)),
+    ]
+
+
+_OURS = "stack.blocks.{i}"
+NAMES: list[Rule] = [
+    Rule("wte.weight", "embed.table.weight"),
+    Rule("wpe.weight", "stack.position.table.weight"),
+    Rule("ln_f.{p}", "stack.norm.{p}"),
+    Rule("lm_head.weight", "head.weight"),
+    Rule("h.{i}.ln_1.{p}", f"{_OURS}.attention.norm.{{p}}"),
+    Rule("h.{i}.ln_2.{p}", f"{_OURS}.feedforward.norm.{{p}}"),
+    *_layer("h.{i}.attn.c_attn", *(f"{_OURS}.attention.layer.{x}" for x in "qkv")),
+    *_layer("h.{i}.attn.c_proj", f"{_OURS}.attention.layer.out"),
+    *_layer("h.{i}.mlp.c_fc", f"{_OURS}.feedforward.layer.up"),
+    *_layer("h.{i}.mlp.c_proj", f"{_OURS}.feedforward.layer.down"),
+]
+
+CONVENTIONS.add("gpt2")(
+    Convention(
+        family="gpt",
+        model_type="gpt2",
+        architecture="GPT2LMHeadModel",
+        prefix="transformer.",
+        names=NAMES,
+        constants=(r"h\.\d+\.attn\.(bias|masked_bias)",),
+        read=read_config,
+        write=write_config,
+    )
+)

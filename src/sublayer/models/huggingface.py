@@ -1,0 +1,146 @@
+"""Folders as Hugging Face's transformers writes them, read and written: safetensors and JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from sublayer.config.files import atomic_write, load_json
+from sublayer.config.registry import Registry
+from sublayer.models.base import FamilyConfig, configure
+from sublayer.models.hub import network_tensors, put_tensors, read_tensors, write_tensors
+from sublayer.models.names import Rule, to_ours, to_theirs
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How Hugging Face writes a family down.
+
+    `prefix` stands before the names of the body in models with a head, and may be missing.
+    `constants` are patterns of tensors that follow from the configuration. `tied` are names that
+    may be missing because they are the same tensor as another. `fits` tells which of a family's
+    architectures can hold a configuration.
+    """
+
+    family: str
+    model_type: str
+    architecture: str
+    prefix: str
+    names: Sequence[Rule]
+    read: Callable[[Mapping[str, Any]], dict[str, Any]]
+    write: Callable[[FamilyConfig], dict[str, Any]]
+    fits: Callable[[FamilyConfig], bool] = lambda config: True
+    constants: Sequence[str] = ()
+    tied: Sequence[str] = ("lm_head.weight",)
+
+
+CONVENTIONS: Registry[Convention] = Registry("Hugging Face model_type")
+
+
+def convention_of(keys: Mapping[str, Any], where: Path) -> Convention:
+    """The convention that a `config.json`, which is at `where`, follows.
+
+    Raises:
+        ValueError: it names no architecture known here.
+    """
+    kind = keys.get("model_type")
+    if not isinstance(kind, str) or kind not in CONVENTIONS:
+        known = ", ".join(CONVENTIONS)
+        raise ValueError(f"{where}: model_type {kind!r} is not known here; known: {known}")
+    return CONVENTIONS[kind]
+
+
+def read_network(folder: Path) -> tuple[str, FamilyConfig, nn.Module]:
+    """Family, configuration and network, in float32, of a folder that transformers wrote.
+
+    Raises:
+        ValueError: a file is missing or damaged, the architecture is unknown, or a tensor, which is
+            named, is missing, left over or of another shape.
+    """
+    keys = load_json(folder / "config.json")
+    convention = convention_of(keys, folder / "config.json")
+    config = configure(convention.family, **convention.read(keys))
+    network = config.build()
+    own = _body_names(_read_weights(folder), convention)
+    ours = to_ours(own, convention.names)
+    wanted = network_tensors(network)
+    # a shared tensor may be written under any of its names; here it has only the first
+    shared = {name for name in network.state_dict() if name not in wanted}
+    ours = {name: tensor for name, tensor in ours.items() if name not in shared}
+    put_tensors(network, ours, str(folder))
+    return convention.family, config, network.eval()
+
+
+def convention_for(family: str, config: FamilyConfig) -> Convention:
+    """The convention that can hold a configuration of a family; the most special one.
+
+    Raises:
+        ValueError: there is none.
+    """
+    own = [CONVENTIONS[kind] for kind in CONVENTIONS if CONVENTIONS[kind].family == family]
+    fitting = [c for c in own if c.fits(config)]
+    if not fitting:
+        raise ValueError(f"transformers has no architecture for this model of family '{family}'")
+    return min(fitting, key=lambda c: c.model_type == family)
+
+
+def write_network(network: nn.Module, family: str, config: FamilyConfig, folder: Path) -> None:
+    """A folder that transformers reads.
+
+    Raises:
+        ValueError: transformers has no architecture for it.
+    """
+    convention = convention_for(family, config)
+    theirs = to_theirs(network_tensors(network), convention.names)
+    named = {_full_name(name, convention): tensor for name, tensor in theirs.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(named, folder / WEIGHTS)
+    keys = {
+        "architectures": [convention.architecture],
+        "model_type": convention.model_type,
+        "dtype": "float32",
+        **convention.write(config),
+    }
+    atomic_write(folder / "config.json", json.dumps(keys, indent=2) + "\n")
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    """All tensors, from one file or from those an index lists."""
+    index = folder / f"{WEIGHTS}.index.json"
+    if (folder / WEIGHTS).exists():
+        return read_tensors(folder / WEIGHTS)
+    if index.exists():
+        files = sorted(set(load_json(index)["weight_map"].values()))
+        return {
+            name: tensor
+            for file in files
+            for name, tensor in read_tensors(folder / Path(file).name).items()
+        }
+    if (folder / "pytorch_model.bin").exists():
+        raise ValueError(
+            f"{folder} holds only pytorch_model.bin, a pickle, which can run anybody's code; load "
+            "it with torch.load(weights_only=True) and save it with safetensors.torch.save_file"
+        )
+    raise ValueError(f"{folder / WEIGHTS} is not there; is {folder} a model?")
+
+
+def _body_names(tensors: Mapping[str, Tensor], convention: Convention) -> dict[str, Tensor]:
+    """Without prefix and constants, in float32."""
+    short = {name.removeprefix(convention.prefix): t.float() for name, t in tensors.items()}
+    return {
+        name: tensor
+        for name, tensor in short.items()
+        if not any(re.fullmatch(pattern, name) for pattern in convention.constants)
+    }
+
+
+def _full_name(name: str, convention: Convention) -> str:
+    return name if name in convention.tied else convention.prefix + name
