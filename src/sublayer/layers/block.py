@@ -43,7 +43,11 @@ class Block(nn.Module):
 
 @final
 class Stack(nn.Module):
-    """Blocks in a row, with positions at the entry and, for pre-norm, a norm at the end."""
+    """Blocks in a row, with positions at the entry and, for pre-norm, a norm at the end.
+
+    `entry` is what embeddings pass after their positions were added: BERT's norm. The blocks are
+    gone through `rounds` times, which shares them over depth (Lan et al. 2020, section 3.1).
+    """
 
     def __init__(
         self,
@@ -51,10 +55,14 @@ class Stack(nn.Module):
         position: Position,
         norm: nn.Module | None = None,
         dropout: float = 0.0,
+        *,
+        entry: nn.Module | None = None,
+        rounds: int = 1,
     ) -> None:
         super().__init__()
         self.position, self.dropout = position, Dropout(dropout)
-        self.blocks = nn.ModuleList(blocks)
+        self.entry = entry if entry is not None else nn.Identity()
+        self.blocks, self.rounds = nn.ModuleList(blocks), rounds
         self.norm = norm if norm is not None else nn.Identity()
 
     def forward(
@@ -79,9 +87,13 @@ class Stack(nn.Module):
             memory_frame = Frame(
                 positions, torch.arange(memory.shape[1], device=x.device), memory_mask
             )
-        x = self.dropout(self.position.embed(x, positions))
-        for block in self.blocks:
-            x = block(x, frame, memory, memory_frame, state)
+        x = self.dropout(self.entry(self.position.embed(x, positions)))
+        assert state is None or self.rounds == 1, (
+            "a state knows a block by itself, not by its round"
+        )
+        for _ in range(self.rounds):
+            for block in self.blocks:
+                x = block(x, frame, memory, memory_frame, state)
         if state is not None:
             state.seen += n
         return self.norm(x)

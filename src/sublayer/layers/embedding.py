@@ -26,3 +26,18 @@ class TokenEmbedding(nn.Module):
         """`b n` -> `b n m`."""
         x = self.table(ids)
         return (x * self.scale if self.scale != 1 else x).to(product_dtype(x))
+
+
+@final
+class SegmentEmbedding(nn.Module):
+    """Rows of a table plus those of the segments' table (Devlin et al. 2019, section 3.2)."""
+
+    def __init__(self, table: nn.Embedding, segments: nn.Embedding) -> None:
+        super().__init__()
+        self.table, self.segments = table, segments
+
+    def forward(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
+        """`b n`, `b n` -> `b n m`; without segments all tokens are of the first."""
+        of_segment = self.segments.weight[0] if segments is None else self.segments(segments)
+        x = self.table(ids) + of_segment
+        return x.to(product_dtype(x))

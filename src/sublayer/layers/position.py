@@ -69,11 +69,14 @@ class Sinusoidal(Position):
 
 @final
 class Learned(Position):
-    """One trained vector a position; the alternative of Vaswani et al. 2017, table 3, row E."""
+    """One trained vector a position; the alternative of Vaswani et al. 2017, table 3, row E.
 
-    def __init__(self, max_length: int, d_model: int) -> None:
+    The first `skipped` rows of the table are nobody's, as in RoBERTa's checkpoints.
+    """
+
+    def __init__(self, max_length: int, d_model: int, *, skipped: int = 0) -> None:
         super().__init__()
-        self.table = nn.Embedding(max_length, d_model)
+        self.table, self.skipped = nn.Embedding(max_length + skipped, d_model), skipped
 
     def reach(self, n: int) -> None:
         """Refuses positions that have no vector.
@@ -81,12 +84,13 @@ class Learned(Position):
         Raises:
             ValueError: `n` is over the length the model learned.
         """
-        if n > self.table.num_embeddings:
+        learned = self.table.num_embeddings - self.skipped
+        if n > learned:
             raise ValueError(
-                f"{n} positions, but the model learned {self.table.num_embeddings}; "
+                f"{n} positions, but the model learned {learned}; "
                 "shorten the text or train with a larger max_length"
             )
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         """Embeddings `b n m` plus the table's rows."""
-        return x + self.table(positions).to(x.dtype)
+        return x + self.table(positions + self.skipped).to(x.dtype)

@@ -156,6 +156,47 @@ class LanguageModel(nn.Module):
         return self.head(self.hidden(ids, valid, state))
 
 
+@final
+class Encoder(nn.Module):
+    """A one-part model that sees both sides of every token.
+
+    `head` turns the stack's output into what `forward` gives; an identity gives the output itself.
+    `pooler` is one vector for a text, `pair_head` what is said of two texts in it; identities where
+    the model has none.
+    """
+
+    def __init__(
+        self,
+        embed: nn.Module,
+        stack: Stack,
+        head: nn.Module,
+        pooler: nn.Module,
+        pair_head: nn.Module,
+        *,
+        max_length: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.embed, self.stack, self.max_length = embed, stack, max_length
+        self.head, self.pooler, self.pair_head = head, pooler, pair_head
+
+    def hidden(
+        self, ids: Tensor, valid: Tensor | None = None, segments: Tensor | None = None
+    ) -> Tensor:
+        """Ids `b n` -> the stack's output `b n m`; `valid` is true at real tokens, `b n`."""
+        x = self.embed(ids) if segments is None else self.embed(ids, segments)
+        return self.stack(x, None if valid is None else Padding(valid))
+
+    def pair_logits(self, hidden: Tensor) -> Tensor:
+        """`b n m` -> `b 2`: whether the second text follows the first, or their order is right."""
+        return self.pair_head(self.pooler(hidden))
+
+    def forward(
+        self, ids: Tensor, valid: Tensor | None = None, segments: Tensor | None = None
+    ) -> Tensor:
+        """Ids `b n` -> what the head gives, `b n v`."""
+        return self.head(self.hidden(ids, valid, segments))
+
+
 def as_encoder_decoder(network: nn.Module) -> EncoderDecoder:
     """The network, if it has two parts.
 

@@ -166,7 +166,7 @@ CONVENTIONS.add("gpt2")(
     Convention(
         family="gpt",
         model_type="gpt2",
-        architecture="GPT2LMHeadModel",
+        architecture=lambda config: "GPT2LMHeadModel",
         prefix="transformer.",
         names=NAMES,
         constants=(r"h\.\d+\.attn\.(bias|masked_bias)",),

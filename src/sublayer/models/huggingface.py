@@ -24,22 +24,22 @@ WEIGHTS = "model.safetensors"
 class Convention:
     """How Hugging Face writes a family down.
 
-    `prefix` stands before the names of the body in models with a head, and may be missing.
-    `constants` are patterns of tensors that follow from the configuration. `tied` are names that
-    may be missing because they are the same tensor as another. `fits` tells which of a family's
-    architectures can hold a configuration.
+    `prefix` stands before the names of the body in models with a head, and may be missing;
+    `outside` is the pattern of names it never stands before. `constants` are patterns of tensors
+    that follow from the configuration. `fits` tells which of a family's model types can hold a
+    configuration, and `architecture` which class of transformers it is then.
     """
 
     family: str
     model_type: str
-    architecture: str
+    architecture: Callable[[FamilyConfig], str]
     prefix: str
     names: Sequence[Rule]
     read: Callable[[Mapping[str, Any]], dict[str, Any]]
     write: Callable[[FamilyConfig], dict[str, Any]]
     fits: Callable[[FamilyConfig], bool] = lambda config: True
     constants: Sequence[str] = ()
-    tied: Sequence[str] = ("lm_head.weight",)
+    outside: str = r"lm_head\..*"
 
 
 CONVENTIONS: Registry[Convention] = Registry("Hugging Face model_type")
@@ -100,11 +100,17 @@ def write_network(network: nn.Module, family: str, config: FamilyConfig, folder:
     """
     convention = convention_for(family, config)
     theirs = to_theirs(network_tensors(network), convention.names)
-    named = {_full_name(name, convention): tensor for name, tensor in theirs.items()}
+    architecture = convention.architecture(config)
+    # the bare body's class has no prefix: its name is the family's and "Model"
+    is_bare = re.fullmatch(r"[A-Z][A-Za-z]*[a-z]Model", architecture) is not None
+    named = {
+        name if is_bare or re.fullmatch(convention.outside, name) else convention.prefix + name: t
+        for name, t in theirs.items()
+    }
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(named, folder / WEIGHTS)
     keys = {
-        "architectures": [convention.architecture],
+        "architectures": [architecture],
         "model_type": convention.model_type,
         "dtype": "float32",
         **convention.write(config),
@@ -133,14 +139,15 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _body_names(tensors: Mapping[str, Tensor], convention: Convention) -> dict[str, Tensor]:
-    """Without prefix and constants, in float32."""
+    """Without prefix and constants, in float32; norms under their names of today."""
     short = {name.removeprefix(convention.prefix): t.float() for name, t in tensors.items()}
+    for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
+        short = {
+            name.removesuffix(old) + new if name.endswith(old) else name: t
+            for name, t in short.items()
+        }
     return {
         name: tensor
         for name, tensor in short.items()
         if not any(re.fullmatch(pattern, name) for pattern in convention.constants)
     }
-
-
-def _full_name(name: str, convention: Convention) -> str:
-    return name if name in convention.tied else convention.prefix + name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, final
 
@@ -317,21 +317,24 @@ def _is_mistral(config: FamilyConfig) -> bool:
     return isinstance(config, LlamaConfig) and config.window is not None and not _is_qwen(config)
 
 
-for _model_type, _name, _fits in (
-    ("qwen2", "Qwen2", _is_qwen),
-    ("mistral", "Mistral", _is_mistral),
-    ("llama", "Llama", lambda config: True),
-):
-    CONVENTIONS.add(_model_type)(
+def _convention(
+    model_type: str, name: str, fits: Callable[[FamilyConfig], bool] = lambda config: True
+) -> None:
+    CONVENTIONS.add(model_type)(
         Convention(
             family="llama",
-            model_type=_model_type,
-            architecture=f"{_name}ForCausalLM",
+            model_type=model_type,
+            architecture=lambda config: f"{name}ForCausalLM",
             prefix="model.",
             names=NAMES,
             constants=(r"layers\.\d+\.self_attn\.rotary_emb\.inv_freq",),
             read=read_config,
             write=write_config,
-            fits=_fits,
+            fits=fits,
         )
     )
+
+
+_convention("qwen2", "Qwen2", _is_qwen)
+_convention("mistral", "Mistral", _is_mistral)
+_convention("llama", "Llama")

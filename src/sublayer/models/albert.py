@@ -1,0 +1,215 @@
+"""ALBERT (Lan et al. 2020): narrow embeddings, one block for all layers, sentence order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal, final
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from torch import nn
+from torch.nn import functional as F
+
+from sublayer.layers.attend import Dense
+from sublayer.layers.attention import SelfAttention
+from sublayer.layers.block import Block, Stack
+from sublayer.layers.dropout import Dropout
+from sublayer.layers.embedding import SegmentEmbedding
+from sublayer.layers.feedforward import Activation, FeedForward
+from sublayer.layers.head import MaskedHead, Pooler
+from sublayer.layers.init import normal
+from sublayer.layers.position import Learned
+from sublayer.layers.residual import PostNorm
+from sublayer.models.base import FAMILIES, Encoder, FamilyConfig
+from sublayer.models.huggingface import CONVENTIONS, Convention
+from sublayer.models.names import Rule
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+ACTIVATIONS: dict[str, Activation] = {
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "relu": F.relu,
+}
+
+
+@final
+@FAMILIES.add("albert")
+class AlbertConfig(FamilyConfig):
+    """Keys of ALBERT; the defaults are those of its base model, version 2."""
+
+    vocab_size: PositiveInt
+    d_embedding: PositiveInt = 128
+    """Width of the embedding tables, from which one matrix leads to d_model (section 3.1)."""
+    d_model: PositiveInt = 768
+    rounds: PositiveInt = 12
+    """How often the one block is gone through."""
+    n_heads: PositiveInt = 12
+    d_ff: PositiveInt = 3072
+    max_length: PositiveInt = 512
+    n_segments: PositiveInt = 2
+    dropout: Fraction = 0.0
+    attention_dropout: Fraction = 0.0
+    norm_eps: PositiveFloat = 1e-12
+    activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu_tanh"
+    head: Literal["none", "masked", "masked_and_pairs"] = "masked_and_pairs"
+    """What it is trained for: nothing yet, masked tokens, or the order of texts as well."""
+    pooler: bool = True
+    """Whether there is a vector for the whole text; the order of texts needs one."""
+
+    SIZES: ClassVar = {
+        "tiny": {"d_embedding": 64, "d_model": 128, "rounds": 3, "n_heads": 2, "d_ff": 512},
+        "base": {},
+        "large": {"d_model": 1024, "rounds": 24, "n_heads": 16, "d_ff": 4096},
+        "xlarge": {"d_model": 2048, "rounds": 24, "n_heads": 16, "d_ff": 8192},
+        "xxlarge": {"d_model": 4096, "rounds": 12, "n_heads": 64, "d_ff": 16384},
+    }
+
+    @model_validator(mode="after")
+    def _fits(self) -> AlbertConfig:
+        if self.d_model % self.n_heads:
+            raise ValueError(
+                f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}; change one"
+            )
+        if self.head == "masked_and_pairs" and not self.pooler:
+            raise ValueError("head = 'masked_and_pairs' needs pooler = true")
+        return self
+
+    def build(self) -> Encoder:
+        """The network, initialized."""
+        table = nn.Embedding(self.vocab_size, self.d_embedding)
+        entry = nn.Sequential(
+            nn.LayerNorm(self.d_embedding, eps=self.norm_eps),
+            Dropout(self.dropout),
+            nn.Linear(self.d_embedding, self.d_model),
+        )
+        position = Learned(self.max_length, self.d_embedding)
+        stack = Stack([self._block()], position, entry=entry, rounds=self.rounds)
+        head: nn.Module = nn.Identity()
+        if self.head != "none":
+            head = MaskedHead(
+                self.d_model,
+                self.vocab_size,
+                ACTIVATIONS[self.activation],
+                d_out=self.d_embedding,
+                norm_eps=self.norm_eps,
+            )
+        has_pairs = self.head == "masked_and_pairs"
+        network = Encoder(
+            SegmentEmbedding(table, nn.Embedding(self.n_segments, self.d_embedding)),
+            stack,
+            head,
+            Pooler(self.d_model) if self.pooler else nn.Identity(),
+            nn.Linear(self.d_model, 2) if has_pairs else nn.Identity(),
+            max_length=self.max_length,
+        )
+        normal(network)
+        if isinstance(head, MaskedHead):
+            head.out.weight = table.weight
+        return network
+
+    def _block(self) -> Block:
+        attention = SelfAttention(
+            self.d_model, self.n_heads, attend=Dense(dropout=self.attention_dropout)
+        )
+        feedforward = FeedForward(self.d_model, self.d_ff, ACTIVATIONS[self.activation])
+        return Block(
+            *(
+                PostNorm(layer, nn.LayerNorm(self.d_model, eps=self.norm_eps), self.dropout)
+                for layer in (attention, feedforward)
+            )
+        )
+
+
+HF_ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu"}
+HF_KEYS: dict[str, str] = {
+    "vocab_size": "vocab_size",
+    "embedding_size": "d_embedding",
+    "hidden_size": "d_model",
+    "num_hidden_layers": "rounds",
+    "num_attention_heads": "n_heads",
+    "intermediate_size": "d_ff",
+    "max_position_embeddings": "max_length",
+    "type_vocab_size": "n_segments",
+    "hidden_dropout_prob": "dropout",
+    "attention_probs_dropout_prob": "attention_dropout",
+    "layer_norm_eps": "norm_eps",
+    "hidden_act": "activation",
+}
+HF_HEADS = {
+    "AlbertForPreTraining": "masked_and_pairs",
+    "AlbertForMaskedLM": "masked",
+    "AlbertModel": "none",
+}
+
+
+def read_config(theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """Hugging Face's `config.json` as our keys."""
+    for key in ("num_hidden_groups", "inner_group_num"):
+        if theirs.get(key, 1) != 1:
+            raise ValueError(f"{key} {theirs[key]} is not supported: one block for all layers")
+    ours = {own: theirs[key] for key, own in HF_KEYS.items() if key in theirs}
+    act = ours.get("activation", "gelu_new")
+    if act not in HF_ACTIVATIONS:
+        raise ValueError(f"hidden_act '{act}' is none of {', '.join(HF_ACTIVATIONS)}")
+    architecture = (theirs.get("architectures") or ["AlbertModel"])[0]
+    if architecture not in HF_HEADS:
+        raise ValueError(f"architecture '{architecture}' is not known here")
+    head = HF_HEADS[architecture]
+    return ours | {"activation": HF_ACTIVATIONS[act], "head": head, "pooler": head != "masked"}
+
+
+def write_config(config: FamilyConfig) -> dict[str, Any]:
+    """Our keys as Hugging Face's `config.json`."""
+    ours = config.model_dump()
+    acts = {own: their for their, own in HF_ACTIVATIONS.items()}
+    ours["activation"] = acts[ours["activation"]]
+    return {key: ours[own] for key, own in HF_KEYS.items()}
+
+
+def _architecture(config: FamilyConfig) -> str:
+    assert isinstance(config, AlbertConfig)
+    return {own: their for their, own in HF_HEADS.items()}[config.head]
+
+
+_THEIRS = "encoder.albert_layer_groups.0.albert_layers.0"
+NAMES: list[Rule] = [
+    Rule("embeddings.word_embeddings.weight", "embed.table.weight"),
+    Rule("embeddings.position_embeddings.weight", "stack.position.table.weight"),
+    Rule("embeddings.token_type_embeddings.weight", "embed.segments.weight"),
+    Rule("embeddings.LayerNorm.{p}", "stack.entry.0.{p}"),
+    Rule("encoder.embedding_hidden_mapping_in.{p}", "stack.entry.2.{p}"),
+    *(
+        Rule(f"{_THEIRS}.{their}.{{p}}", f"stack.blocks.0.{own}.{{p}}")
+        for their, own in {
+            "attention.query": "attention.layer.q",
+            "attention.key": "attention.layer.k",
+            "attention.value": "attention.layer.v",
+            "attention.dense": "attention.layer.out",
+            "attention.LayerNorm": "attention.norm",
+            "ffn": "feedforward.layer.up",
+            "ffn_output": "feedforward.layer.down",
+            "full_layer_layer_norm": "feedforward.norm",
+        }.items()
+    ),
+    Rule("pooler.{p}", "pooler.dense.{p}"),
+    Rule("predictions.dense.{p}", "head.dense.{p}"),
+    Rule("predictions.LayerNorm.{p}", "head.norm.{p}"),
+    Rule("predictions.bias", "head.out.bias"),
+    Rule("predictions.decoder.{p}", "head.out.{p}"),
+    Rule("sop_classifier.classifier.{p}", "pair_head.{p}"),
+]
+
+CONVENTIONS.add("albert")(
+    Convention(
+        family="albert",
+        model_type="albert",
+        architecture=_architecture,
+        prefix="albert.",
+        names=NAMES,
+        constants=(r"embeddings\.position_ids",),
+        outside=r"(predictions|sop_classifier)\..*",
+        read=read_config,
+        write=write_config,
+    )
+)
