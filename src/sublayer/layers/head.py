@@ -46,3 +46,16 @@ class Pooler(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`b n m` -> `b m`."""
         return self.dense(x[:, 0]).tanh()
+
+
+@final
+class Scale(nn.Module):
+    """Times a constant."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape in, the same out."""
+        return x * self.factor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, final
 
@@ -143,7 +143,7 @@ HF_HEADS = {
 }
 
 
-def read_config(theirs: Mapping[str, Any]) -> dict[str, Any]:
+def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
     """Hugging Face's `config.json` as our keys."""
     for key in ("num_hidden_groups", "inner_group_num"):
         if theirs.get(key, 1) != 1:
@@ -206,7 +206,7 @@ CONVENTIONS.add("albert")(
         model_type="albert",
         architecture=_architecture,
         prefix="albert.",
-        names=NAMES,
+        names=lambda config: NAMES,
         constants=(r"embeddings\.position_ids",),
         outside=r"(predictions|sop_classifier)\..*",
         read=read_config,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, final
 
@@ -21,7 +21,7 @@ from sublayer.layers.init import normal
 from sublayer.layers.position import Learned
 from sublayer.layers.residual import PostNorm
 from sublayer.models.base import FAMILIES, Encoder, FamilyConfig
-from sublayer.models.huggingface import CONVENTIONS, Convention
+from sublayer.models.huggingface import CONVENTIONS, Convention, Reader
 from sublayer.models.names import Rule
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -148,10 +148,10 @@ HF_DISTILBERT: dict[str, str] = {
 HF_HEADS = {"ForPreTraining": "masked_and_pairs", "ForMaskedLM": "masked", "Model": "none"}
 
 
-def _reader(keys: Mapping[str, str], skipped: int) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+def _reader(keys: Mapping[str, str], skipped: int) -> Reader:
     """From Hugging Face's `config.json` to our keys."""
 
-    def read(theirs: Mapping[str, Any]) -> dict[str, Any]:
+    def read(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
         ours = {own: theirs[key] for key, own in keys.items() if key in theirs}
         act = ours.get("activation", "gelu")
         if act not in HF_ACTIVATIONS:
@@ -278,7 +278,7 @@ for _type, _name, _names, _keys, _skipped in (
             model_type=_type,
             architecture=_architecture(_name),
             prefix=f"{_type}.",
-            names=_names,
+            names=lambda config, table=_names: table,  # type: ignore[misc]
             constants=(r"embeddings\.position_ids",),
             outside=r"(cls|lm_head|vocab_transform|vocab_layer_norm|vocab_projector)\..*",
             read=_reader(_keys, _skipped),

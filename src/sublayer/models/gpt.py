@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, final
 
@@ -118,7 +118,7 @@ HF_KEYS: dict[str, str] = {
 }
 
 
-def read_config(theirs: Mapping[str, Any]) -> dict[str, Any]:
+def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
     """Hugging Face's `config.json` as our keys."""
     ours = {own: theirs[key] for key, own in HF_KEYS.items() if key in theirs}
     acts = {their: own for own, their in HF_ACTIVATIONS.items()} | {
@@ -168,7 +168,7 @@ CONVENTIONS.add("gpt2")(
         model_type="gpt2",
         architecture=lambda config: "GPT2LMHeadModel",
         prefix="transformer.",
-        names=NAMES,
+        names=lambda config: NAMES,
         constants=(r"h\.\d+\.attn\.(bias|masked_bias)",),
         read=read_config,
         write=write_config,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from sublayer.models.hub import network_tensors, put_tensors, read_tensors, writ
 from sublayer.models.names import Rule, to_ours, to_theirs
 
 WEIGHTS = "model.safetensors"
+
+Reader = Callable[[Mapping[str, Any], Set[str]], dict[str, Any]]
+"""Their `config.json`, and the names of the tensors for what it leaves open -> our keys."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,8 @@ class Convention:
     model_type: str
     architecture: Callable[[FamilyConfig], str]
     prefix: str
-    names: Sequence[Rule]
-    read: Callable[[Mapping[str, Any]], dict[str, Any]]
+    names: Callable[[FamilyConfig], Sequence[Rule]]
+    read: Reader
     write: Callable[[FamilyConfig], dict[str, Any]]
     fits: Callable[[FamilyConfig], bool] = lambda config: True
     constants: Sequence[str] = ()
@@ -67,10 +70,10 @@ def read_network(folder: Path) -> tuple[str, FamilyConfig, nn.Module]:
     """
     keys = load_json(folder / "config.json")
     convention = convention_of(keys, folder / "config.json")
-    config = configure(convention.family, **convention.read(keys))
+    tensors = _body_names(_read_weights(folder), convention)
+    config = configure(convention.family, **convention.read(keys, tensors.keys()))
     network = config.build()
-    own = _body_names(_read_weights(folder), convention)
-    ours = to_ours(own, convention.names)
+    ours = to_ours(tensors, convention.names(config))
     wanted = network_tensors(network)
     # a shared tensor may be written under any of its names; here it has only the first
     shared = {name for name in network.state_dict() if name not in wanted}
@@ -99,7 +102,7 @@ def write_network(network: nn.Module, family: str, config: FamilyConfig, folder:
         ValueError: transformers has no architecture for it.
     """
     convention = convention_for(family, config)
-    theirs = to_theirs(network_tensors(network), convention.names)
+    theirs = to_theirs(network_tensors(network), convention.names(config))
     architecture = convention.architecture(config)
     # the bare body's class has no prefix: its name is the family's and "Model"
     is_bare = re.fullmatch(r"[A-Z][A-Za-z]*[a-z]Model", architecture) is not None

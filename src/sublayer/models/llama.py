@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, final
 
@@ -203,7 +203,7 @@ HF_SCALING: dict[str, str] = {
 }
 
 
-def read_config(theirs: Mapping[str, Any]) -> dict[str, Any]:
+def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
     """Hugging Face's `config.json`, of any of the three, as our keys."""
     act = theirs.get("hidden_act", "silu")
     if act not in HF_ACTIVATIONS:
@@ -326,7 +326,7 @@ def _convention(
             model_type=model_type,
             architecture=lambda config: f"{name}ForCausalLM",
             prefix="model.",
-            names=NAMES,
+            names=lambda config: NAMES,
             constants=(r"layers\.\d+\.self_attn\.rotary_emb\.inv_freq",),
             read=read_config,
             write=write_config,
