@@ -30,7 +30,7 @@ def test_a_new_model_has_logits_of_order_one():
     ids = torch.randint(0, 50, (4, 12))
     tied = sublayer.build("t5", "tiny", vocab_size=50, tied=True, scaled_output=True).eval()
     for network in (sublayer.build("t5", "tiny", vocab_size=50).eval(), tied):
-        assert 0.3 < float(network(ids, ids).std()) < 3
+        assert 0.3 < network(ids, ids).std().item() < 3
 
 
 def test_positions_are_shared_by_all_layers_of_a_side():
