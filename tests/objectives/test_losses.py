@@ -138,3 +138,17 @@ def test_no_tokens_no_loss():
     hidden, weight, targets = example(t=0)
     total, nll = smoothed_cross_entropy(hidden, weight, targets, 0.1)
     assert (total.item(), nll.item()) == (0, 0)
+
+
+def test_a_bias_of_the_head_counts_and_has_its_gradient():
+    hidden, weight, targets = example()
+    bias = torch.randn(V, dtype=torch.float64, requires_grad=True)
+    logits = hidden @ weight.T + bias
+    expected = F.cross_entropy(logits, targets, label_smoothing=0.1, reduction="sum")
+    total, nll = smoothed_cross_entropy(hidden, weight, targets, 0.1, bias)
+    leaves = [hidden, weight, bias]
+    torch.testing.assert_close(total, expected)
+    torch.testing.assert_close(nll, F.cross_entropy(logits, targets, reduction="sum"))
+    torch.testing.assert_close(
+        torch.autograd.grad(total, leaves), torch.autograd.grad(expected, leaves)
+    )

@@ -180,7 +180,7 @@ def test_there_and_back_is_exact(case):
 
 def test_an_unknown_architecture_is_named(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "mamba"}))
-    with pytest.raises(ValueError, match="model_type 'mamba' is not known here; known: .*gpt2"):
+    with pytest.raises(ValueError, match=r"model_type 'mamba' is not known here; known: .*gpt2"):
         read_network(tmp_path)
 
 

@@ -49,18 +49,26 @@ def sinusoids(n: int, d_model: int) -> Tensor:
 
 @final
 class Sinusoidal(Position):
-    """PE(pos, 2i) = sin(pos / 10000^(2i/m)), PE(pos, 2i+1) = cos of it; for any length."""
+    """PE(pos, 2i) = sin(pos / 10000^(2i/m)), PE(pos, 2i+1) = cos of it; for any length.
+
+    With `halves` all sines stand before all cosines, as in tensor2tensor, fairseq and Marian.
+    """
 
     table: Tensor
 
-    def __init__(self, max_length: int, d_model: int) -> None:
+    def __init__(self, max_length: int, d_model: int, *, halves: bool = False) -> None:
         super().__init__()
-        self.register_buffer("table", sinusoids(max_length, d_model), persistent=False)
+        self.halves = halves
+        self.register_buffer("table", self._make(max_length, d_model), persistent=False)
+
+    def _make(self, n: int, d_model: int) -> Tensor:
+        table = sinusoids(n, d_model)
+        return torch.cat((table[:, 0::2], table[:, 1::2]), 1) if self.halves else table
 
     def reach(self, n: int) -> None:
         """A longer table, computed, when the one there is too short."""
         if n > len(self.table):
-            self.table = sinusoids(2 * n, self.table.shape[1]).to(self.table.device)
+            self.table = self._make(2 * n, self.table.shape[1]).to(self.table.device)
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         """Embeddings `b n m` plus the table's rows."""

@@ -16,17 +16,21 @@ class Rule:
 
     `{i}` stands for a number, `{p}` for weight or bias. Several names of ours mean that theirs
     holds them one after the other on the first axis; `transposed`, that it holds the matrix lying
-    on its side.
+    on its side; `row`, that it holds a vector as a matrix of one row.
     """
 
     theirs: str
     ours: tuple[str, ...]
     transposed: bool
+    row: bool
 
-    def __init__(self, theirs: str, *ours: str, transposed: bool = False) -> None:
+    def __init__(
+        self, theirs: str, *ours: str, transposed: bool = False, row: bool = False
+    ) -> None:
         object.__setattr__(self, "theirs", theirs)
         object.__setattr__(self, "ours", ours)
         object.__setattr__(self, "transposed", transposed)
+        object.__setattr__(self, "row", row)
 
 
 def to_ours(state: Mapping[str, Tensor], table: Sequence[Rule]) -> dict[str, Tensor]:
@@ -39,6 +43,7 @@ def to_ours(state: Mapping[str, Tensor], table: Sequence[Rule]) -> dict[str, Ten
     for name, tensor in state.items():
         rule, found = _find(name, [(rule, rule.theirs) for rule in table])
         tensor = tensor.T if rule.transposed else tensor
+        tensor = tensor.squeeze(0) if rule.row else tensor
         parts = tensor.chunk(len(rule.ours)) if len(rule.ours) > 1 else (tensor,)
         out |= {_fill(ours, found): part for ours, part in zip(rule.ours, parts, strict=True)}
     return out
@@ -57,7 +62,8 @@ def to_theirs(state: Mapping[str, Tensor], table: Sequence[Rule]) -> dict[str, T
         if theirs not in out:
             parts = [state[_fill(ours, found)] for ours in rule.ours]
             whole = torch.cat(parts) if len(parts) > 1 else parts[0]
-            out[theirs] = whole.T.contiguous() if rule.transposed else whole
+            whole = whole.T.contiguous() if rule.transposed else whole
+            out[theirs] = whole.unsqueeze(0) if rule.row else whole
     return out
 
 

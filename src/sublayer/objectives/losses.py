@@ -17,16 +17,23 @@ BLOCK = 2**19
 
 
 def smoothed_cross_entropy(
-    hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    smoothing: float,
+    bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Sums over tokens of the smoothed loss and of the negative log-likelihood.
 
     Label smoothing is that of Szegedy et al. 2016, section 7.
     With q = (1 - smoothing) one_hot + smoothing / v, the loss is -sum_v q log softmax(hidden W^T).
-    `hidden` is `t m`, `weight` is `v m`, `targets` is `t`. The t x v logits never exist whole:
+    `hidden` is `t m`, `weight` is `v m`, `targets` is `t`, `bias` is `v`. The t x v logits never exist whole:
     chunk by chunk they turn into their own gradient, which costs the matrix products of a backward
     pass and none of its memory.
     """
+    if bias is not None:  # one more column, met by ones
+        hidden = torch.cat([hidden, hidden.new_ones(len(hidden), 1)], 1)
+        weight = torch.cat([weight, bias.unsqueeze(1)], 1)
     needs_grad = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
     total, nll = _Fused.apply(hidden, weight, targets, smoothing, needs_grad)  # type: ignore[no-untyped-call]
     return total, nll

@@ -34,7 +34,7 @@ class Seq2Seq(Objective):
         hidden = hidden[batch.target_valid]  # t m
         targets = batch.target_out[batch.target_valid]
         total, nll = smoothed_cross_entropy(
-            hidden, model.head.weight, targets, self.label_smoothing
+            hidden, model.head.weight, targets, self.label_smoothing, model.head.bias
         )
         return Loss(total, {"nll": nll.detach()}, batch.tokens)
 
