@@ -27,9 +27,9 @@ def smoothed_cross_entropy(
 
     Label smoothing is that of Szegedy et al. 2016, section 7.
     With q = (1 - smoothing) one_hot + smoothing / v, the loss is -sum_v q log softmax(hidden W^T).
-    `hidden` is `t m`, `weight` is `v m`, `targets` is `t`, `bias` is `v`. The t x v logits never exist whole:
-    chunk by chunk they turn into their own gradient, which costs the matrix products of a backward
-    pass and none of its memory.
+    `hidden` is `t m`, `weight` is `v m`, `targets` is `t`, `bias` is `v`. The t x v logits never
+    exist whole: chunk by chunk they turn into their own gradient, which costs the matrix products
+    of a backward pass and none of its memory.
     """
     if bias is not None:  # one more column, met by ones
         hidden = torch.cat([hidden, hidden.new_ones(len(hidden), 1)], 1)
