@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from functools import partial
-from typing import Annotated, Any, ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, final
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import nn
-from torch.nn import functional as F
 
 from sublayer.layers.attend import Dense
 from sublayer.layers.attention import SelfAttention
 from sublayer.layers.block import Block, Stack
 from sublayer.layers.dropout import Dropout
 from sublayer.layers.embedding import SegmentEmbedding
-from sublayer.layers.feedforward import Activation, FeedForward
+from sublayer.layers.feedforward import ACTIVATIONS, FeedForward
 from sublayer.layers.head import MaskedHead, Pooler
 from sublayer.layers.init import normal
 from sublayer.layers.position import Learned
 from sublayer.layers.residual import PostNorm
-from sublayer.models.base import FAMILIES, Encoder, FamilyConfig
-from sublayer.models.huggingface import CONVENTIONS, Convention
+from sublayer.models.base import FAMILIES, Encoder, FamilyConfig, Fraction, check_heads
+from sublayer.models.huggingface import (
+    CONVENTIONS,
+    Convention,
+    our_word,
+    their_word,
+    to_our_keys,
+    to_their_keys,
+)
 from sublayer.models.names import Rule
-
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-
-ACTIVATIONS: dict[str, Activation] = {
-    "gelu": F.gelu,
-    "gelu_tanh": partial(F.gelu, approximate="tanh"),
-    "relu": F.relu,
-}
 
 
 @final
@@ -67,10 +64,7 @@ class AlbertConfig(FamilyConfig):
 
     @model_validator(mode="after")
     def _fits(self) -> AlbertConfig:
-        if self.d_model % self.n_heads:
-            raise ValueError(
-                f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}; change one"
-            )
+        check_heads(self.d_model, self.n_heads)
         if self.head == "masked_and_pairs" and not self.pooler:
             raise ValueError("head = 'masked_and_pairs' needs pooler = true")
         return self
@@ -134,7 +128,6 @@ HF_KEYS: dict[str, str] = {
     "hidden_dropout_prob": "dropout",
     "attention_probs_dropout_prob": "attention_dropout",
     "layer_norm_eps": "norm_eps",
-    "hidden_act": "activation",
 }
 HF_HEADS = {
     "AlbertForPreTraining": "masked_and_pairs",
@@ -148,23 +141,23 @@ def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
     for key in ("num_hidden_groups", "inner_group_num"):
         if theirs.get(key, 1) != 1:
             raise ValueError(f"{key} {theirs[key]} is not supported: one block for all layers")
-    ours = {own: theirs[key] for key, own in HF_KEYS.items() if key in theirs}
-    act = ours.get("activation", "gelu_new")
-    if act not in HF_ACTIVATIONS:
-        raise ValueError(f"hidden_act '{act}' is none of {', '.join(HF_ACTIVATIONS)}")
+    act = our_word(HF_ACTIVATIONS, theirs, "hidden_act", "gelu_new")
     architecture = (theirs.get("architectures") or ["AlbertModel"])[0]
     if architecture not in HF_HEADS:
         raise ValueError(f"architecture '{architecture}' is not known here")
     head = HF_HEADS[architecture]
-    return ours | {"activation": HF_ACTIVATIONS[act], "head": head, "pooler": head != "masked"}
+    return to_our_keys(theirs, HF_KEYS) | {
+        "activation": act,
+        "head": head,
+        "pooler": head != "masked",
+    }
 
 
 def write_config(config: FamilyConfig) -> dict[str, Any]:
     """Our keys as Hugging Face's `config.json`."""
-    ours = config.model_dump()
-    acts = {own: their for their, own in HF_ACTIVATIONS.items()}
-    ours["activation"] = acts[ours["activation"]]
-    return {key: ours[own] for key, own in HF_KEYS.items()}
+    assert isinstance(config, AlbertConfig)
+    act = their_word(HF_ACTIVATIONS, config.activation)
+    return to_their_keys(config, HF_KEYS) | {"hidden_act": act}
 
 
 def _architecture(config: FamilyConfig) -> str:
@@ -205,6 +198,7 @@ CONVENTIONS.add("albert")(
         family="albert",
         model_type="albert",
         architecture=_architecture,
+        bare="AlbertModel",
         prefix="albert.",
         names=lambda config: NAMES,
         constants=(r"embeddings\.position_ids",),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, final
+from typing import Annotated, Any, ClassVar, final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from sublayer.config.errors import explain
@@ -14,6 +14,8 @@ from sublayer.config.registry import Registry, nearest
 from sublayer.layers.block import Stack
 from sublayer.layers.mask import Causal, Mask, Padding
 from sublayer.layers.state import State
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class FamilyConfig(BaseModel, ABC):
@@ -26,6 +28,20 @@ class FamilyConfig(BaseModel, ABC):
     @abstractmethod
     def build(self) -> nn.Module:
         """The network, initialized."""
+
+
+def check_heads(
+    d_model: int, n_heads: int, n_kv_heads: int | None = None, *, remedy: str = "change one"
+) -> None:
+    """For validators of configurations.
+
+    Raises:
+        ValueError: the width is no multiple of the heads, or these of the key and value heads.
+    """
+    if d_model % n_heads:
+        raise ValueError(f"d_model {d_model} is not divisible by n_heads {n_heads}; {remedy}")
+    if n_kv_heads is not None and n_heads % n_kv_heads:
+        raise ValueError(f"n_heads {n_heads} is not divisible by n_kv_heads {n_kv_heads}")
 
 
 FAMILIES: Registry[type[FamilyConfig]] = Registry("model family")

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Set
-from functools import partial
-from typing import Annotated, Any, ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, final
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from torch import nn
-from torch.nn import functional as F
 
 from sublayer.layers.attend import Dense
 from sublayer.layers.attention import SelfAttention
 from sublayer.layers.block import Block, Stack
 from sublayer.layers.embedding import SegmentEmbedding, TokenEmbedding
-from sublayer.layers.feedforward import Activation, FeedForward
+from sublayer.layers.feedforward import ACTIVATIONS, FeedForward
 from sublayer.layers.head import MaskedHead, Pooler
 from sublayer.layers.init import normal
 from sublayer.layers.position import Learned
 from sublayer.layers.residual import PostNorm
-from sublayer.models.base import FAMILIES, Encoder, FamilyConfig
-from sublayer.models.huggingface import CONVENTIONS, Convention, Reader
+from sublayer.models.base import FAMILIES, Encoder, FamilyConfig, Fraction, check_heads
+from sublayer.models.huggingface import (
+    CONVENTIONS,
+    Convention,
+    Reader,
+    our_word,
+    their_word,
+    to_our_keys,
+    to_their_keys,
+)
 from sublayer.models.names import Rule
-
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-
-ACTIVATIONS: dict[str, Activation] = {
-    "gelu": F.gelu,
-    "gelu_tanh": partial(F.gelu, approximate="tanh"),
-    "relu": F.relu,
-}
 
 
 @final
@@ -69,10 +67,7 @@ class BertConfig(FamilyConfig):
 
     @model_validator(mode="after")
     def _fits(self) -> BertConfig:
-        if self.d_model % self.n_heads:
-            raise ValueError(
-                f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}; change one"
-            )
+        check_heads(self.d_model, self.n_heads)
         if self.head == "masked_and_pairs" and not self.pooler:
             raise ValueError("head = 'masked_and_pairs' needs pooler = true")
         return self
@@ -152,10 +147,8 @@ def _reader(keys: Mapping[str, str], skipped: int) -> Reader:
     """From Hugging Face's `config.json` to our keys."""
 
     def read(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
-        ours = {own: theirs[key] for key, own in keys.items() if key in theirs}
-        act = ours.get("activation", "gelu")
-        if act not in HF_ACTIVATIONS:
-            raise ValueError(f"activation '{act}' is none of {', '.join(HF_ACTIVATIONS)}")
+        ours = to_our_keys(theirs, keys)
+        act_key = "activation" if "activation" in theirs else "hidden_act"
         architecture = (theirs.get("architectures") or ["Model"])[0]
         found = re.fullmatch(r"[A-Za-z]*?(ForPreTraining|ForMaskedLM|Model)", architecture)
         if found is None:
@@ -164,7 +157,7 @@ def _reader(keys: Mapping[str, str], skipped: int) -> Reader:
         # RoBERTa's and DistilBERT's masked models have no pooler, nor has BERT's
         is_bare = head == "none" and theirs["model_type"] != "distilbert"
         ours |= {
-            "activation": HF_ACTIVATIONS[act],
+            "activation": our_word(HF_ACTIVATIONS, theirs, act_key, "gelu"),
             "head": head,
             "pooler": head == "masked_and_pairs" or is_bare,
             "skipped_positions": skipped,
@@ -180,12 +173,12 @@ def _writer(keys: Mapping[str, str]) -> Callable[[FamilyConfig], dict[str, Any]]
 
     def write(config: FamilyConfig) -> dict[str, Any]:
         assert isinstance(config, BertConfig)
-        acts = {own: their for their, own in HF_ACTIVATIONS.items()}
-        ours = config.model_dump() | {
-            "activation": acts[config.activation],
+        words = {
+            "activation": their_word(HF_ACTIVATIONS, config.activation),
             "max_length": config.max_length + config.skipped_positions,
         }
-        return {key: ours[own] for key, own in keys.items()}
+        theirs = to_their_keys(config, keys)
+        return theirs | {key: words[own] for key, own in keys.items() if own in words}
 
     return write
 
@@ -277,6 +270,7 @@ for _type, _name, _names, _keys, _skipped in (
             family="bert",
             model_type=_type,
             architecture=_architecture(_name),
+            bare=f"{_name}Model",
             prefix=f"{_type}.",
             names=lambda config, table=_names: table,  # type: ignore[misc]
             constants=(r"embeddings\.position_ids",),

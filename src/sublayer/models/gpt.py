@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from functools import partial
-from typing import Annotated, Any, ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, final
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import nn
-from torch.nn import functional as F
 
 from sublayer.layers.attend import Dense
 from sublayer.layers.attention import SelfAttention
 from sublayer.layers.block import Block, Stack
 from sublayer.layers.embedding import TokenEmbedding
-from sublayer.layers.feedforward import Activation, FeedForward
+from sublayer.layers.feedforward import ACTIVATIONS, FeedForward
 from sublayer.layers.init import normal
 from sublayer.layers.position import Learned
 from sublayer.layers.residual import PreNorm
-from sublayer.models.base import FAMILIES, FamilyConfig, LanguageModel
-from sublayer.models.huggingface import CONVENTIONS, Convention
+from sublayer.models.base import FAMILIES, FamilyConfig, Fraction, LanguageModel, check_heads
+from sublayer.models.huggingface import (
+    CONVENTIONS,
+    Convention,
+    our_word,
+    their_word,
+    to_our_keys,
+    to_their_keys,
+)
 from sublayer.models.names import Rule
-
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-
-ACTIVATIONS: dict[str, Activation] = {
-    "gelu": F.gelu,
-    "gelu_tanh": partial(F.gelu, approximate="tanh"),
-    "relu": F.relu,
-}
 
 
 @final
@@ -61,10 +58,7 @@ class GPTConfig(FamilyConfig):
 
     @model_validator(mode="after")
     def _fits(self) -> GPTConfig:
-        if self.d_model % self.n_heads:
-            raise ValueError(
-                f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}; change one"
-            )
+        check_heads(self.d_model, self.n_heads)
         return self
 
     def build(self) -> LanguageModel:
@@ -103,7 +97,12 @@ class GPTConfig(FamilyConfig):
         )
 
 
-HF_ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
+HF_ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+}
 HF_KEYS: dict[str, str] = {
     "vocab_size": "vocab_size",
     "n_embd": "d_model",
@@ -120,23 +119,16 @@ HF_KEYS: dict[str, str] = {
 
 def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
     """Hugging Face's `config.json` as our keys."""
-    ours = {own: theirs[key] for key, own in HF_KEYS.items() if key in theirs}
-    acts = {their: own for own, their in HF_ACTIVATIONS.items()} | {
-        "gelu_pytorch_tanh": "gelu_tanh"
-    }
-    act = theirs.get("activation_function", "gelu_new")
-    if act not in acts:
-        raise ValueError(f"activation_function '{act}' is none of {', '.join(acts)}")
-    return ours | {"activation": acts[act]}
+    act = our_word(HF_ACTIVATIONS, theirs, "activation_function", "gelu_new")
+    return to_our_keys(theirs, HF_KEYS) | {"activation": act}
 
 
 def write_config(config: FamilyConfig) -> dict[str, Any]:
     """Our keys as Hugging Face's `config.json`."""
-    ours = config.model_dump()
-    theirs = {key: ours[own] for key, own in HF_KEYS.items()}
-    return theirs | {
-        "activation_function": HF_ACTIVATIONS[ours["activation"]],
-        "embd_pdrop": ours["dropout"],
+    assert isinstance(config, GPTConfig)
+    return to_their_keys(config, HF_KEYS) | {
+        "activation_function": their_word(HF_ACTIVATIONS, config.activation),
+        "embd_pdrop": config.dropout,
     }
 
 

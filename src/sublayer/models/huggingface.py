@@ -28,7 +28,8 @@ class Convention:
     """How Hugging Face writes a family down.
 
     `prefix` stands before the names of the body in models with a head, and may be missing;
-    `outside` is the pattern of names it never stands before. `constants` are patterns of tensors
+    `outside` is the pattern of names it never stands before, and `bare` the class of transformers
+    that is the body alone, which has none. `constants` are patterns of tensors
     that follow from the configuration. `fits` tells which of a family's model types can hold a
     configuration, and `architecture` which class of transformers it is then.
     """
@@ -43,9 +44,38 @@ class Convention:
     fits: Callable[[FamilyConfig], bool] = lambda config: True
     constants: Sequence[str] = ()
     outside: str = r"lm_head\..*"
+    bare: str = ""
 
 
 CONVENTIONS: Registry[Convention] = Registry("Hugging Face model_type")
+
+
+def to_our_keys(theirs: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
+    """What their `config.json` says of `keys` (their name -> ours), under our names."""
+    return {own: theirs[key] for key, own in keys.items() if key in theirs}
+
+
+def to_their_keys(config: FamilyConfig, keys: Mapping[str, str]) -> dict[str, Any]:
+    """Our keys under their names."""
+    ours = config.model_dump()
+    return {key: ours[own] for key, own in keys.items()}
+
+
+def our_word(table: Mapping[str, Any], theirs: Mapping[str, Any], key: str, default: str) -> Any:
+    """Our word for the one that stands under `key`.
+
+    Raises:
+        ValueError: the table has no word for it.
+    """
+    word = theirs.get(key, default)
+    if word not in table:
+        raise ValueError(f"{key} '{word}' is none of {', '.join(table)}")
+    return table[word]
+
+
+def their_word(table: Mapping[str, Any], own: Any) -> str:
+    """The first of their words that stands for ours."""
+    return next(word for word, meaning in table.items() if meaning == own)
 
 
 def convention_of(keys: Mapping[str, Any], where: Path) -> Convention:
@@ -104,8 +134,7 @@ def write_network(network: nn.Module, family: str, config: FamilyConfig, folder:
     convention = convention_for(family, config)
     theirs = to_theirs(network_tensors(network), convention.names(config))
     architecture = convention.architecture(config)
-    # the bare body's class has no prefix: its name is the family's and "Model"
-    is_bare = re.fullmatch(r"[A-Z][A-Za-z]*[a-z]Model", architecture) is not None
+    is_bare = architecture == convention.bare
     named = {
         name if is_bare or re.fullmatch(convention.outside, name) else convention.prefix + name: t
         for name, t in theirs.items()

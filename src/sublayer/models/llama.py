@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
-from functools import partial
-from typing import Annotated, Any, ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, final
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, model_validator
 from torch import nn
-from torch.nn import functional as F
 
 from sublayer.layers import rotary
 from sublayer.layers.attend import Dense
 from sublayer.layers.attention import SelfAttention
 from sublayer.layers.block import Block, Stack
 from sublayer.layers.embedding import TokenEmbedding
-from sublayer.layers.feedforward import Activation, GatedFeedForward
+from sublayer.layers.feedforward import ACTIVATIONS, GatedFeedForward
 from sublayer.layers.init import normal
 from sublayer.layers.mask import Causal, Window
 from sublayer.layers.residual import PreNorm
 from sublayer.layers.rotary import Rates, Rotary
-from sublayer.models.base import FAMILIES, FamilyConfig, LanguageModel
-from sublayer.models.huggingface import CONVENTIONS, Convention
+from sublayer.models.base import FAMILIES, FamilyConfig, Fraction, LanguageModel, check_heads
+from sublayer.models.huggingface import (
+    CONVENTIONS,
+    Convention,
+    our_word,
+    their_word,
+    to_our_keys,
+    to_their_keys,
+)
 from sublayer.models.names import Rule
-
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-
-ACTIVATIONS: dict[str, Activation] = {
-    "silu": F.silu,
-    "gelu": F.gelu,
-    "gelu_tanh": partial(F.gelu, approximate="tanh"),
-}
 
 
 @final
@@ -111,15 +108,12 @@ class LlamaConfig(FamilyConfig):
 
     @model_validator(mode="after")
     def _fits(self) -> LlamaConfig:
-        if self.d_head is None and self.d_model % self.n_heads:
-            raise ValueError(
-                f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}; "
-                "change one or give d_head"
-            )
-        if self.n_kv_heads is not None and self.n_heads % self.n_kv_heads:
-            raise ValueError(
-                f"n_heads {self.n_heads} is not divisible by n_kv_heads {self.n_kv_heads}"
-            )
+        check_heads(
+            self.n_heads if self.d_head else self.d_model,  # a given width needs no division
+            self.n_heads,
+            self.n_kv_heads,
+            remedy="change one or give d_head",
+        )
         if self.width % 2:
             raise ValueError(f"rotary positions need heads of even width, got {self.width}")
         return self
@@ -205,12 +199,9 @@ HF_SCALING: dict[str, str] = {
 
 def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
     """Hugging Face's `config.json`, of any of the three, as our keys."""
-    act = theirs.get("hidden_act", "silu")
-    if act not in HF_ACTIVATIONS:
-        raise ValueError(f"hidden_act '{act}' is none of {', '.join(HF_ACTIVATIONS)}")
     rope = theirs.get("rope_parameters") or theirs.get("rope_scaling") or {}
-    return {own: theirs[key] for key, own in HF_KEYS.items() if key in theirs} | {
-        "activation": HF_ACTIVATIONS[act],
+    return to_our_keys(theirs, HF_KEYS) | {
+        "activation": our_word(HF_ACTIVATIONS, theirs, "hidden_act", "silu"),
         "theta": float(rope.get("rope_theta", theirs.get("rope_theta", 10_000.0))),
         "scaling": _read_scaling(rope, theirs["max_position_embeddings"]),
         "window": _read_window(theirs),
@@ -259,13 +250,10 @@ def _read_window(theirs: Mapping[str, Any]) -> int | None:
 def write_config(config: FamilyConfig) -> dict[str, Any]:
     """Our keys as Hugging Face's `config.json`."""
     assert isinstance(config, LlamaConfig)
-    ours = config.model_dump()
-    theirs = {key: ours[own] for key, own in HF_KEYS.items()}
-    acts = {own: their for their, own in HF_ACTIVATIONS.items()}
-    return theirs | {
+    return to_their_keys(config, HF_KEYS) | {
         "num_key_value_heads": config.n_kv_heads or config.n_heads,
         "head_dim": config.width,
-        "hidden_act": acts[config.activation],
+        "hidden_act": their_word(HF_ACTIVATIONS, config.activation),
         "attention_bias": config.attention_bias == "all",
         "mlp_bias": config.feedforward_bias,
         "sliding_window": config.window,

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from typing import Annotated, Any, ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, final
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import PositiveInt, model_validator
 from torch import nn
-from torch.nn import functional as F
 
 from sublayer.layers.attend import Dense
 from sublayer.layers.attention import CrossAttention, SelfAttention
 from sublayer.layers.block import Block, Stack
 from sublayer.layers.embedding import TokenEmbedding
-from sublayer.layers.feedforward import Activation, FeedForward
+from sublayer.layers.feedforward import ACTIVATIONS, FeedForward
 from sublayer.layers.init import glorot
 from sublayer.layers.position import Sinusoidal
 from sublayer.layers.residual import PostNorm
-from sublayer.models.base import FAMILIES, EncoderDecoder, FamilyConfig
-from sublayer.models.huggingface import CONVENTIONS, Convention
+from sublayer.models.base import FAMILIES, EncoderDecoder, FamilyConfig, Fraction, check_heads
+from sublayer.models.huggingface import (
+    CONVENTIONS,
+    Convention,
+    our_word,
+    their_word,
+    to_our_keys,
+    to_their_keys,
+)
 from sublayer.models.names import Rule
-
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-
-ACTIVATIONS: dict[str, Activation] = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
 
 
 @final
@@ -57,10 +59,9 @@ class MarianConfig(FamilyConfig):
 
     @model_validator(mode="after")
     def _fits(self) -> MarianConfig:
-        if self.d_model % self.n_heads or self.d_model % 2:
-            raise ValueError(
-                f"d_model {self.d_model} must be even and divisible by n_heads {self.n_heads}"
-            )
+        check_heads(self.d_model, self.n_heads)
+        if self.d_model % 2:
+            raise ValueError(f"sinusoidal positions need an even d_model, got {self.d_model}")
         return self
 
     def build(self) -> EncoderDecoder:
@@ -121,7 +122,7 @@ HF_KEYS: dict[str, str] = {
     "activation_dropout": "activation_dropout",
     "scale_embedding": "scaled_embedding",
 }
-HF_ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "silu": "silu", "swish": "silu"}
+HF_ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "swish": "silu", "silu": "silu"}
 
 
 def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
@@ -130,13 +131,9 @@ def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
         sides = [theirs.get(f"{side}_{key}") for side in ("encoder", "decoder")]
         if sides[0] != sides[1]:
             raise ValueError(f"{key} differs between encoder and decoder: {sides[0]}, {sides[1]}")
-    act = theirs.get("activation_function", "gelu")
-    if act not in HF_ACTIVATIONS:
-        raise ValueError(f"activation_function '{act}' is none of {', '.join(HF_ACTIVATIONS)}")
     is_shared = theirs.get("share_encoder_decoder_embeddings", True)
-    ours = {own: theirs[key] for key, own in HF_KEYS.items() if key in theirs}
-    return ours | {
-        "activation": HF_ACTIVATIONS[act],
+    return to_our_keys(theirs, HF_KEYS) | {
+        "activation": our_word(HF_ACTIVATIONS, theirs, "activation_function", "gelu"),
         "vocab_size": theirs.get("decoder_vocab_size") or theirs["vocab_size"],
         "source_vocab_size": None if is_shared else theirs["vocab_size"],
     }
@@ -145,10 +142,9 @@ def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
 def write_config(config: FamilyConfig) -> dict[str, Any]:
     """Our keys as Hugging Face's `config.json`; the last id is padding and begins the target."""
     assert isinstance(config, MarianConfig)
-    ours = config.model_dump()
     last = config.vocab_size - 1
-    return {key: ours[own] for key, own in HF_KEYS.items()} | {
-        "activation_function": {"silu": "swish"}.get(config.activation, config.activation),
+    return to_their_keys(config, HF_KEYS) | {
+        "activation_function": their_word(HF_ACTIVATIONS, config.activation),
         "decoder_layers": config.n_decoder_layers or config.n_layers,
         "decoder_attention_heads": config.n_heads,
         "decoder_ffn_dim": config.d_ff,

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, final
 
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import nn
-from torch.nn import functional as F
 
 from sublayer.layers.attend import Dense
 from sublayer.layers.attention import CrossAttention, SelfAttention
 from sublayer.layers.block import Block, Stack
 from sublayer.layers.dropout import Dropout
 from sublayer.layers.embedding import TokenEmbedding
-from sublayer.layers.feedforward import Activation, FeedForward, GatedFeedForward
+from sublayer.layers.feedforward import ACTIVATIONS, FeedForward, GatedFeedForward
 from sublayer.layers.head import Scale
 from sublayer.layers.relative import Buckets
 from sublayer.layers.residual import PreNorm
 from sublayer.layers.score import Dot
-from sublayer.models.base import FAMILIES, EncoderDecoder, FamilyConfig
-from sublayer.models.huggingface import CONVENTIONS, Convention
+from sublayer.models.base import FAMILIES, EncoderDecoder, FamilyConfig, Fraction
+from sublayer.models.huggingface import (
+    CONVENTIONS,
+    Convention,
+    our_word,
+    their_word,
+    to_our_keys,
+    to_their_keys,
+)
 from sublayer.models.names import Rule
-
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-
-ACTIVATIONS: dict[str, Activation] = {
-    "relu": F.relu,
-    "gelu_tanh": partial(F.gelu, approximate="tanh"),
-    "silu": F.silu,
-}
 
 
 @final
@@ -159,13 +156,9 @@ HF_ACTIVATIONS = {  # of `feed_forward_proj`: activation, and whether there is a
 
 def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
     """Hugging Face's `config.json` as our keys; only the tensors tell whether the head is tied."""
-    act = theirs.get("feed_forward_proj", "relu")
-    if act not in HF_ACTIVATIONS:
-        raise ValueError(f"feed_forward_proj '{act}' is none of {', '.join(HF_ACTIVATIONS)}")
-    activation, gated = HF_ACTIVATIONS[act]
+    activation, gated = our_word(HF_ACTIVATIONS, theirs, "feed_forward_proj", "relu")
     scaled = theirs.get("scale_decoder_outputs", theirs.get("tie_word_embeddings", True))
-    ours = {own: theirs[key] for key, own in HF_KEYS.items() if key in theirs}
-    return ours | {
+    return to_our_keys(theirs, HF_KEYS) | {
         "activation": activation,
         "gated": gated,
         "tied": "lm_head.weight" not in tensors,
@@ -176,11 +169,9 @@ def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
 def write_config(config: FamilyConfig) -> dict[str, Any]:
     """Our keys as Hugging Face's `config.json`."""
     assert isinstance(config, T5Config)
-    ours = config.model_dump()
-    acts = {own: their for their, own in HF_ACTIVATIONS.items()}
-    return {key: ours[own] for key, own in HF_KEYS.items()} | {
+    return to_their_keys(config, HF_KEYS) | {
         "num_decoder_layers": config.n_decoder_layers or config.n_layers,
-        "feed_forward_proj": acts[config.activation, config.gated],
+        "feed_forward_proj": their_word(HF_ACTIVATIONS, (config.activation, config.gated)),
         "tie_word_embeddings": config.tied,
         "scale_decoder_outputs": config.scaled_output,
         "is_encoder_decoder": True,

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, ClassVar, Literal, final
+from typing import ClassVar, Literal, final
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import nn
-from torch.nn import functional as F
 
 from sublayer.layers.attend import Dense
 from sublayer.layers.attention import CrossAttention, SelfAttention
 from sublayer.layers.block import Block, Stack
 from sublayer.layers.embedding import TokenEmbedding
-from sublayer.layers.feedforward import Activation, FeedForward
+from sublayer.layers.feedforward import ACTIVATIONS, FeedForward
 from sublayer.layers.init import glorot
 from sublayer.layers.position import Learned, Position, Sinusoidal
 from sublayer.layers.residual import PostNorm, PreNorm, Residual
@@ -27,17 +26,14 @@ from sublayer.layers.score import (
     ScaledDot,
     Score,
 )
-from sublayer.models.base import FAMILIES, EncoderDecoder, FamilyConfig
+from sublayer.models.base import FAMILIES, EncoderDecoder, FamilyConfig, Fraction, check_heads
 from sublayer.models.names import Rule
-
-Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 NORMS: dict[str, type[Residual]] = {"post": PostNorm, "pre": PreNorm}
 POSITIONS: dict[str, Callable[[int, int], Position]] = {
     "sinusoidal": Sinusoidal,
     "learned": Learned,
 }
-ACTIVATIONS: dict[str, Activation] = {"relu": F.relu, "gelu": F.gelu}
 SCORES: dict[str, Callable[[int, int], Score]] = {  # of head width and longest sequence
     "scaled_dot": lambda d, n: ScaledDot(),
     "dot": lambda d, n: Dot(),
@@ -91,15 +87,12 @@ class TransformerConfig(FamilyConfig):
 
     @model_validator(mode="after")
     def _fits(self) -> TransformerConfig:
-        if self.d_head is None and self.d_model % self.n_heads:
-            raise ValueError(
-                f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}; "
-                "change one or give d_head"
-            )
-        if self.n_kv_heads is not None and self.n_heads % self.n_kv_heads:
-            raise ValueError(
-                f"n_heads {self.n_heads} is not divisible by n_kv_heads {self.n_kv_heads}"
-            )
+        check_heads(
+            self.n_heads if self.d_head else self.d_model,  # a given width needs no division
+            self.n_heads,
+            self.n_kv_heads,
+            remedy="change one or give d_head",
+        )
         if self.position == "sinusoidal" and self.d_model % 2:
             raise ValueError(
                 f"sinusoidal positions need an even d_model, got {self.d_model}; "
