@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from sublayer.config.files import load_recipe
+from sublayer.config.schema import Recipe
 from sublayer.models.hub import load_network, network_tensors, read_tensors
 from sublayer.training import trainer as trainer_module
 from sublayer.training.checkpoint import mean_of, step_folders
 from sublayer.training.evaluate import evaluate
 from sublayer.training.log import read_records
 from sublayer.training.run import load_predictor
-from sublayer.training.start import train
+from sublayer.training.start import model_config, train
 
 
 def test_run_folder_is_all_there_is(make_recipe, tmp_path):
@@ -169,6 +170,7 @@ def test_model_keys_are_checked_before_the_data(make_recipe, tmp_path):
         ("model.d_model=0", "greater than 0"),
         ("model.n_layers=-1", "greater than 0"),
         ("model.vocab_size=99", "follows from the tokenizer"),
+        ("model.family=gtp", "unknown model family 'gtp'; did you mean 'gpt'"),
         ("model.size=tny", "did you mean 'tiny'"),
         ("model.family=transfomer", "did you mean 'transformer'"),
         ("training.best=blue", "did you mean 'bleu'"),
@@ -250,3 +252,17 @@ def test_out_of_memory_says_what_to_change(make_recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer_module.Trainer, "_step", full)
     with pytest.raises(MemoryError, match=r"training\.batch_tokens = 200.*halve batch_tokens"):
         train(make_recipe(), tmp_path / "run")
+
+
+def test_a_family_of_one_vocabulary_wants_one_tokenizer():
+    tokenizers = {"source": {"kind": "characters"}, "target": {"kind": "words"}}
+    recipe = Recipe.model_validate(
+        {
+            "data": {"kind": "cmudict"},
+            "tokenizer": tokenizers,
+            "model": {"family": "t5", "size": "tiny"},
+            "training": {"steps": 1},
+        }
+    )
+    with pytest.raises(ValueError, match=r"t5 has one vocabulary; use \[tokenizer\.shared\]"):
+        model_config(recipe, 10, 10)

@@ -17,7 +17,13 @@ from sublayer.data.order import Order
 from sublayer.data.source import read, splits
 from sublayer.data.store import Store, tokenize
 from sublayer.metrics import make
-from sublayer.models.base import EncoderDecoder, FamilyConfig, as_encoder_decoder, configure
+from sublayer.models.base import (
+    FAMILIES,
+    EncoderDecoder,
+    FamilyConfig,
+    as_encoder_decoder,
+    configure,
+)
 from sublayer.models.hub import put_tensors, read_config, read_tensors, write_config, write_tensors
 from sublayer.objectives.seq2seq import Seq2Seq
 from sublayer.scaling.memory import training_memory
@@ -207,6 +213,12 @@ def model_config(recipe: Recipe, source_vocab: int, target_vocab: int) -> Family
             )
     keys["vocab_size"] = target_vocab
     if recipe.tokenizer.shared is None:
+        family = recipe.model.family
+        if "source_vocab_size" not in FAMILIES[family].model_fields:
+            raise ValueError(
+                f"model.family: {family} has one vocabulary; use [tokenizer.shared] in place of "
+                "[tokenizer.source] and [tokenizer.target]"
+            )
         keys["source_vocab_size"] = source_vocab
     return configure(recipe.model.family, recipe.model.size, **keys)
 
