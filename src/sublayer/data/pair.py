@@ -7,10 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A source text and one or more targets, each of them right."""
+    """A source text and one or more targets, each of them right.
+
+    Targets are texts to write, or the labels of the source. `second` is a text beside the source,
+    where a label is about two.
+    """
 
     source: str
     targets: tuple[str, ...]
+    second: str | None = None
 
 
 def make_pair(source: object, target: object, where: str) -> Pair:
