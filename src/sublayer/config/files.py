@@ -41,6 +41,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
                 return f"{path} with {override}"
         return str(path)
 
+    if isinstance(objective := table.setdefault("objective", {}), dict):
+        objective.setdefault("kind", "seq2seq")
     try:
         # As JSON: in pydantic's strict mode for Python, where "5" is no number, a list is no tuple.
         return Recipe.model_validate_json(json.dumps(table, default=str), strict=True)

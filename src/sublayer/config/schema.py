@@ -10,15 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Path = Annotated[str, Field(min_length=1)]
-OneOrMore = Path | list[Path]
-
-
-class Section(BaseModel):
-    """A part of a recipe: unknown keys are refused, values are not changed after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+from sublayer.config.objective import Objective, Seq2SeqObjective
+from sublayer.config.section import Fraction, OneOrMore, Path, Section
 
 
 # ---- data: where the pairs come from -------------------------------------------------------------
@@ -143,7 +136,7 @@ class TokenizerSection(Section):
         return self
 
 
-# ---- model, objective ----------------------------------------------------------------------------
+# ---- model ---------------------------------------------------------------------------------------
 
 
 class ModelSection(BaseModel):
@@ -153,15 +146,6 @@ class ModelSection(BaseModel):
 
     family: str = "transformer"
     size: str | None = None
-
-
-class Seq2SeqObjective(Section):
-    """Teacher forcing: cross-entropy of each target token, given the source and those before."""
-
-    kind: Literal["seq2seq"] = "seq2seq"
-    label_smoothing: Fraction = 0.1
-    r_drop: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of R-Drop's symmetric KL between two dropout masks (arXiv:2106.14448); 0 is off."""
 
 
 # ---- training ------------------------------------------------------------------------------------
@@ -244,8 +228,21 @@ class Generation(Section):
     length_penalty: Annotated[float, Field(ge=0)] = 0.6
     """alpha of Wu et al. 2016, eq. 14, which the 2017 paper uses; 0 is none."""
     max_length: PositiveInt | None = None
-    """Tokens; by default the source's length + 50, as in the paper."""
+    """Tokens; by default the source's length + 50, as in the paper; of a language model 200."""
     batch_tokens: PositiveInt = 4096
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    """Of a language model: 0 searches, any other draws from probabilities of this sharpness."""
+    top_k: Annotated[int, Field(ge=0)] = 0
+    """Draw from this many likeliest tokens; 0 is all (Fan et al. 2018)."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Draw from the fewest tokens that have this much together (Holtzman et al. 2020)."""
+    min_p: Fraction = 0.0
+    """Draw from tokens at least this likely, as a share of the likeliest (Nguyen et al. 2024)."""
+    repetition_penalty: PositiveFloat = 1.0
+    """What has been said counts this much less (Keskar et al. 2019)."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    stop: list[str] = []
+    """Texts that end an output and are no part of it."""
 
 
 class Evaluation(Section):
@@ -264,9 +261,10 @@ class Recipe(Section):
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     data: Data
-    tokenizer: TokenizerSection
+    tokenizer: TokenizerSection | None = None
+    """Not for images, nor where `model.from` names a model, which has one."""
     model: ModelSection = ModelSection()
-    objective: Seq2SeqObjective = Seq2SeqObjective()
+    objective: Objective = Seq2SeqObjective()
     training: Training
     generation: Generation = Generation()
     evaluation: Evaluation = Evaluation()

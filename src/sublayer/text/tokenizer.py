@@ -14,7 +14,7 @@ from tokenizers import decoders
 from sublayer.config.files import atomic_write
 from sublayer.config.schema import TokenizerSection, TokenizerSide
 from sublayer.text.kinds import learn
-from sublayer.text.special import TOKENS, Special
+from sublayer.text.special import MASK, TOKENS, Special, sentinel
 
 SAMPLE = 2**25
 """Characters that vocabularies are learned from; longer texts are thinned evenly to fit."""
@@ -32,22 +32,24 @@ class Tokenizer:
     characters.
     """
 
-    special = Special()
-
     def __init__(self, pipeline: Pipeline) -> None:
         # Else "</s>" in a text would end the sequence; the file does not keep this setting.
         pipeline.encode_special_tokens = True
         self._pipeline = pipeline
+        self.special = Special(mask=pipeline.token_to_id(MASK), sentinels=_sentinels(pipeline))
         # The kind shows in how pieces are joined.
         self._by_character = isinstance(pipeline.decoder, decoders.Fuse)
         self._byte_level = isinstance(pipeline.decoder, decoders.Sequence)
         self._forget()
 
     @classmethod
-    def train(cls, side: TokenizerSide, texts: Iterable[str]) -> Tokenizer:
-        """A vocabulary of at most `side.vocab_size` ids, learned from `texts`.
+    def train(
+        cls, side: TokenizerSide, texts: Iterable[str], extra: Sequence[str] = ()
+    ) -> Tokenizer:
+        """A vocabulary of at most `side.vocab_size` ids, learned from `texts`, and `extra` ones.
 
-        They are read once and not kept; the same texts give the same vocabulary.
+        Texts are read once and not kept; the same texts give the same vocabulary. `extra` are
+        special tokens beside the four: the mask, sentinels.
 
         Raises:
             ValueError: there is no text to learn from, or `vocab_size` is too small for the kind.
@@ -58,7 +60,9 @@ class Tokenizer:
             raise ValueError(
                 "there is no text to train a tokenizer from: look into the training files of [data]"
             )
-        return cls(learn(side.kind, side.vocab_size, side.lowercase, chain([first], texts)))
+        pipeline = learn(side.kind, side.vocab_size, side.lowercase, chain([first], texts))
+        pipeline.add_special_tokens(list(extra))
+        return cls(pipeline)
 
     @property
     def vocab_size(self) -> int:
@@ -167,8 +171,15 @@ class Tokenizers:
         return self.source is self.target
 
     @classmethod
-    def train(cls, section: TokenizerSection, pairs: Iterable[SourceAndTargets]) -> Tokenizers:
+    def train(
+        cls,
+        section: TokenizerSection,
+        pairs: Iterable[SourceAndTargets],
+        extra: Sequence[str] = (),
+    ) -> Tokenizers:
         """What the recipe's `[tokenizer]` asks for; an even sample of `pairs` is read, once.
+
+        `extra` are special tokens that the vocabularies have beside the four.
 
         Raises:
             ValueError: there is no text to learn from, or a `vocab_size` is too small for its kind.
@@ -177,12 +188,13 @@ class Tokenizers:
         sources = (pair.source for pair in sample)
         targets = (text for pair in sample for text in pair.targets)
         if section.shared is not None:
-            both = Tokenizer.train(section.shared, chain(sources, targets))
+            both = Tokenizer.train(section.shared, chain(sources, targets), extra)
             return cls(both, both)
         assert section.source is not None
         assert section.target is not None
         return cls(
-            Tokenizer.train(section.source, sources), Tokenizer.train(section.target, targets)
+            Tokenizer.train(section.source, sources, extra),
+            Tokenizer.train(section.target, targets, extra),
         )
 
     def save(self, folder: str | Path) -> None:
@@ -208,6 +220,13 @@ class Tokenizers:
             return cls(Tokenizer.load(source), Tokenizer.load(target))
         both = Tokenizer.load(Path(folder, "tokenizer.json"))
         return cls(both, both)
+
+
+def _sentinels(pipeline: Pipeline) -> tuple[int, ...]:
+    found: list[int] = []
+    while (id := pipeline.token_to_id(sentinel(len(found)))) is not None:
+        found.append(id)
+    return tuple(found)
 
 
 def thinned(pairs: Iterable[SourceAndTargets], characters: int) -> list[SourceAndTargets]:
