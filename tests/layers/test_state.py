@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from sublayer.layers.state import State
+from sublayer.layers.state import NOWHERE, State
 
 HEADS, WIDTH, OWNERS = 2, 3, 2
 appends = st.tuples(st.integers(0, OWNERS - 1), st.integers(1, 20))  # whose, how many positions
@@ -57,3 +57,35 @@ def test_what_was_given_back_is_not_changed_by_what_follows():
 
 def test_nothing_is_seen_at_first():
     assert State().seen == 0
+
+
+def test_the_state_says_where_slots_stand():
+    state, cpu = State(), torch.device("cpu")
+    new, places = state.advance(3, cpu, torch.tensor([[1, 1, 1], [1, 0, 0]], dtype=torch.bool))
+    assert new.tolist() == [[0, 1, 2], [0, 0, 0]]
+    assert places.tolist() == [[0, 1, 2], [0, NOWHERE, NOWHERE]]
+    new, places = state.advance(1, cpu)
+    assert new.tolist() == [[3], [1]]
+    assert places.tolist() == [[0, 1, 2, 3], [0, NOWHERE, NOWHERE, 1]]
+    state.reorder(torch.tensor([1]))
+    new, places = state.advance(2, cpu)
+    assert new.tolist() == [[2, 3]]
+    assert places.tolist() == [[0, NOWHERE, NOWHERE, 1, 2, 3]]
+    assert state.seen == 6
+
+
+def test_rows_that_are_alike_share_their_positions():
+    state, cpu = State(), torch.device("cpu")
+    new, places = state.advance(3, cpu)
+    assert new is places
+    new, places = state.advance(2, cpu)
+    assert new.tolist() == [3, 4]
+    assert places.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_rows_may_part_after_a_common_beginning():
+    state, cpu = State(), torch.device("cpu")
+    state.advance(2, cpu)
+    new, places = state.advance(2, cpu, torch.tensor([[1, 1], [1, 0]], dtype=torch.bool))
+    assert new.tolist() == [[2, 3], [2, 0]]
+    assert places.tolist() == [[0, 1, 2, 3], [0, 1, 2, NOWHERE]]

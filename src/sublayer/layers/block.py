@@ -72,15 +72,19 @@ class Stack(nn.Module):
         memory: Tensor | None = None,
         memory_mask: Mask | None = None,
         state: State | None = None,
+        valid: Tensor | None = None,
     ) -> Tensor:
         """Embeddings `b n m` -> the last block's output `b n m`.
 
-        With a state, `x` is what comes after the positions it has seen.
+        With a state, `x` is what comes after the positions it has seen, and `valid` (`b n`), if
+        given, is false at padding in it: rows then have positions of their own.
         """
-        seen, n = (0 if state is None else state.seen), x.shape[1]
-        self.position.reach(seen + n)
-        past = torch.arange(seen + n, device=x.device)
-        positions = past[seen:] if seen else past
+        assert valid is None or state is not None, "without a state, padding is the mask's"
+        if state is None:
+            positions = past = torch.arange(x.shape[1], device=x.device)
+        else:
+            positions, past = state.advance(x.shape[1], x.device, valid)
+        self.position.reach(len(past) if past.ndim == 1 else int(positions.max()) + 1)
         frame = Frame(positions, past, mask, self.position)
         memory_frame = None
         if memory is not None:
@@ -94,6 +98,4 @@ class Stack(nn.Module):
         for _ in range(self.rounds):
             for block in self.blocks:
                 x = block(x, frame, memory, memory_frame, state)
-        if state is not None:
-            state.seen += n
         return self.norm(x)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sublayer.config.errors import explain
 from sublayer.config.registry import Registry, nearest
 from sublayer.layers.block import Stack
+from sublayer.layers.dropout import Dropout
 from sublayer.layers.mask import Causal, Mask, Padding
 from sublayer.layers.state import State
 
@@ -157,13 +158,15 @@ class LanguageModel(nn.Module):
     def hidden(
         self, ids: Tensor, valid: Tensor | None = None, state: State | None = None
     ) -> Tensor:
-        """Ids `b n` -> the stack's output `b n m`.
+        """Ids `b n` -> the stack's output `b n m`; `valid` is `b n`, true at real tokens.
 
-        With a state, `ids` is what is new. `valid` is true at real tokens, those of the state
-        included: `b (seen + n)`.
+        With a state, `ids` is what is new and `valid` is about it alone. Padding behind the last
+        token of a row takes no position, so texts of unlike length go on side by side.
         """
+        if state is not None:
+            return self.stack(self.embed(ids), self.mask, state=state, valid=valid)
         mask = self.mask if valid is None else self.mask & Padding(valid)
-        return self.stack(self.embed(ids), mask, state=state)
+        return self.stack(self.embed(ids), mask)
 
     def forward(
         self, ids: Tensor, valid: Tensor | None = None, state: State | None = None
@@ -211,6 +214,67 @@ class Encoder(nn.Module):
     ) -> Tensor:
         """Ids `b n` -> what the head gives, `b n v`."""
         return self.head(self.hidden(ids, valid, segments))
+
+
+@final
+class Classifier(nn.Module):
+    """A one-part model that labels a text, or each of its tokens.
+
+    `pooler` takes from the stack's output, and from what is valid, the vectors to be labelled.
+    `mask` is who sees whom beside padding: `Causal()` in a decoder, None in an encoder.
+    """
+
+    def __init__(
+        self,
+        embed: nn.Module,
+        stack: Stack,
+        pooler: nn.Module,
+        head: nn.Linear,
+        *,
+        mask: Mask | None = None,
+        dropout: float = 0.0,
+        max_length: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.embed, self.stack, self.mask, self.max_length = embed, stack, mask, max_length
+        self.pooler, self.dropout, self.head = pooler, Dropout(dropout), head
+
+    def hidden(
+        self, ids: Tensor, valid: Tensor | None = None, segments: Tensor | None = None
+    ) -> Tensor:
+        """Ids `b n` -> the stack's output `b n m`; `valid` is true at real tokens, `b n`."""
+        x = self.embed(ids) if segments is None else self.embed(ids, segments)
+        if valid is None:
+            return self.stack(x, self.mask)
+        return self.stack(x, Padding(valid) if self.mask is None else self.mask & Padding(valid))
+
+    def forward(
+        self, ids: Tensor, valid: Tensor | None = None, segments: Tensor | None = None
+    ) -> Tensor:
+        """Ids `b n` -> logits of a text `b c`, or of each token `b n c`."""
+        vectors = self.pooler(self.hidden(ids, valid, segments), valid)
+        return self.head(self.dropout(vectors))
+
+
+@final
+class ImageEncoder(nn.Module):
+    """A one-part model of an image's patches.
+
+    `pooler` makes one vector of the stack's output, and `head` turns it into what `forward` gives;
+    an identity gives the vector itself.
+    """
+
+    def __init__(self, embed: nn.Module, stack: Stack, pooler: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.embed, self.stack, self.pooler, self.head = embed, stack, pooler, head
+
+    def hidden(self, images: Tensor) -> Tensor:
+        """Images `b c h w` -> the stack's output `b n m`, of [class] and the patches in rows."""
+        return self.stack(self.embed(images))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images `b c h w` -> what the head gives, logits `b c` or one vector an image `b m`."""
+        return self.head(self.pooler(self.hidden(images)))
 
 
 def as_encoder_decoder(network: nn.Module) -> EncoderDecoder:
