@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -46,6 +47,9 @@ class Picture:
 
 
 Example = Pair | Document | Tagged | Question | Picture
+
+Group = tuple[bytes, Iterable[Example]]
+"""What decides the split of some examples, and these; they need not be read before asked for."""
 
 
 def split_key(example: Example) -> bytes:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from io import BufferedIOBase
-from pathlib import Path
+from io import BufferedIOBase, BytesIO
+from pathlib import Path, PurePath
+
+WILD = re.compile(r"[*?\[]")
+"""What makes a path a glob, if there is no file of that very name."""
 
 
 @contextmanager
@@ -45,6 +49,51 @@ def lines(file: str) -> Iterator[str]:
             yield line
     if number == 0:
         raise empty(file)
+
+
+def whole(file: str) -> str:
+    r"""All text of `file`, its lines ended by `\n`.
+
+    Raises:
+        ValueError: as `lines`.
+    """
+    with opened(file) as stream:
+        content = stream.read()
+    if not content:
+        raise empty(file)
+    text = "\n".join(text_lines(BytesIO(content), file))
+    return f"{text}\n" if content.endswith(b"\n") else text
+
+
+def found(named: str | Sequence[str], patterns: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Path and name of each file that is meant by paths, folders and globs, in order.
+
+    A folder is searched through for `patterns`. A name is the path below the folder or the fixed
+    part of the glob, so it is the same wherever that lies. Whether a file that is given by its
+    path exists is found out by reading it.
+
+    Raises:
+        ValueError: a folder or a glob has no such file.
+    """
+    for path in [named] if isinstance(named, str) else named:
+        home = Path(path)
+        if home.is_dir():
+            files = [file for pattern in patterns for file in home.rglob(pattern)]
+            missing = f"there is no {' or '.join(patterns)} file in the folder {path}"
+        elif WILD.search(path) and not home.exists():
+            parts = PurePath(path).parts
+            fixed = next(i for i, part in enumerate(parts) if WILD.search(part))
+            home = Path(*parts[:fixed])
+            files = list(home.glob(str(PurePath(*parts[fixed:]))))
+            missing = f"no file matches {path} (seen from {Path.cwd()})"
+        else:
+            yield path, home.name
+            continue
+        files = sorted({file for file in files if file.is_file()})
+        if not files:
+            raise ValueError(f"{missing}: correct the path in [data]")
+        for file in files:
+            yield str(file), file.relative_to(home).as_posix()
 
 
 def text_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:

@@ -18,8 +18,10 @@ class Pair:
     second: str | None = None
 
 
-def make_pair(source: object, target: object, where: str) -> Pair:
+def make_pair(source: object, target: object, where: str, *second: object) -> Pair:
     """A pair from values of any type that were found at `where`; the target may be a list of texts.
+
+    `second` is nothing, or one value.
 
     Raises:
         ValueError: a value is not text, cannot be written as UTF-8, or is an empty list.
@@ -30,6 +32,7 @@ def make_pair(source: object, target: object, where: str) -> Pair:
     return Pair(
         _text(source, f"the source of {where}"),
         tuple(_text(t, f"the target of {where}") for t in targets),
+        _text(second[0], f"the second text of {where}") if second else None,
     )
 
 

@@ -1,38 +1,69 @@
-"""From the recipe's `[data]` to a stream of pairs, whatever holds them."""
+"""From the recipe's `[data]` to a stream of examples, whatever holds them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from hashlib import sha256
 from itertools import chain
 from typing import Any, Literal
 
-from sublayer.config.schema import (
+from sublayer.config.data import (
     CatalogData,
+    CatalogsData,
     CmudictData,
+    ConllData,
     Data,
+    DigitsData,
+    FilesData,
     HubData,
+    ImagesData,
     LinesData,
+    ParquetData,
+    PythonData,
     Splits,
+    SquadData,
     TableData,
+    TextData,
 )
 from sublayer.data.catalog import read_po
+from sublayer.data.catalogs import read_catalogs
 from sublayer.data.cmudict import read_cmudict
+from sublayer.data.conll import read_conll
+from sublayer.data.example import (
+    Document,
+    Example,
+    Group,
+    Picture,
+    Question,
+    Tagged,
+    split_key,
+)
 from sublayer.data.hub import read_hub
+from sublayer.data.images import read_digits, read_images
 from sublayer.data.lines import read_lines
 from sublayer.data.memory import read_tmx
 from sublayer.data.pair import Pair
-from sublayer.data.table import read_jsonl, read_tsv
+from sublayer.data.parquet import read_parquet
+from sublayer.data.python import read_python
+from sublayer.data.squad import read_squad
+from sublayer.data.table import read_csv, read_jsonl, read_tsv
+from sublayer.data.text import read_part, read_text
 
-__all__ = ["Pair", "Split", "read", "split_of", "splits"]
+__all__ = ["Example", "Pair", "Split", "read", "read_pairs", "split_of", "splits"]
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+CALLED: dict[type, str] = {
+    Document: "documents",
+    Tagged: "tagged words",
+    Question: "questions",
+    Picture: "pictures",
+}
 
 
-def read(data: Data, split: Split) -> Iterator[Pair]:
-    """The pairs of one split as they stand in the files, one at a time, none left out.
+def read(data: Data, split: Split) -> Iterator[Example]:
+    """The examples of one split as they stand in the files, one at a time, none left out.
 
     Raises:
         ValueError: the recipe has no such split, or, told while reading, a file has a mistake.
@@ -40,9 +71,31 @@ def read(data: Data, split: Split) -> Iterator[Pair]:
     if split not in splits(data):
         raise ValueError(f"[data] has no '{split}' data: say where it is")
     shares = _shares(data)
-    if shares is None:
-        return _pairs(data, split)
-    return (pair for pair in _pairs(data, "train") if split_of(pair.source, shares) == split)
+    if shares is not None and isinstance(data, TextData) and data.split_by == "position":
+        return read_part(data, shares, split)
+    groups = _groups(data, split if shares is None else "train")
+    return chain.from_iterable(
+        examples for key, examples in groups if shares is None or split_of(key, shares) == split
+    )
+
+
+def read_pairs(data: Data, split: Split) -> Iterator[Pair]:
+    """As `read`, for who can do with nothing but pairs.
+
+    Raises:
+        ValueError: as `read`, or, told while reading, the data is of another shape.
+    """
+    return _only_pairs(data, read(data, split))
+
+
+def _only_pairs(data: Data, examples: Iterator[Example]) -> Iterator[Pair]:
+    for example in examples:
+        if not isinstance(example, Pair):
+            raise ValueError(
+                f"[data] kind '{data.kind}' gives {CALLED[type(example)]}, the objective wants "
+                "pairs; take another objective, or another kind or view of data"
+            )
+        yield example
 
 
 def splits(data: Data) -> tuple[Split, ...]:
@@ -59,9 +112,9 @@ def splits(data: Data) -> tuple[Split, ...]:
     return tuple(split for split in SPLITS if percent[split] > 0)
 
 
-def split_of(source: str, shares: Splits) -> Split:
-    """The split of every pair with this source text: by its hash, the same on any machine."""
-    bucket = int.from_bytes(sha256(source.encode()).digest()[:8], "big") % 100
+def split_of(key: bytes, shares: Splits) -> Split:
+    """The split of every example with this key: by its hash, the same on any machine."""
+    bucket = int.from_bytes(sha256(key).digest()[:8], "big") % 100
     if bucket < shares.train:
         return "train"
     return "valid" if bucket < shares.train + shares.valid else "test"
@@ -71,34 +124,63 @@ def _shares(data: Data) -> Splits | None:
     """How the splits are taken out of the training data, if they are not given as files."""
     if isinstance(data, LinesData | HubData):
         return None
-    if not isinstance(data, CmudictData) and data.splits is not None and (data.valid or data.test):
+    if isinstance(data, FilesData) and data.splits is not None and (data.valid or data.test):
         raise ValueError(
             "[data] has 'splits' beside 'valid' or 'test' files: give one or the other"
         )
     return data.splits
 
 
-def _pairs(data: Data, split: Split) -> Iterator[Pair]:
-    """All pairs of what the recipe names for `split`."""
+def _groups(data: Data, split: Split) -> Iterator[Group]:
+    """All examples of what the recipe names for `split`, with what decides theirs."""
     named: Any = data.model_dump().get(split)
-    reader: Callable[[str], Iterator[Pair]]
+    match data:
+        case PythonData():
+            return read_python(data)
+        case CatalogsData():
+            return read_catalogs(data)
+        case TextData():
+            return read_text(data, named)
+    return ((split_key(example), (example,)) for example in _examples(data, named))
+
+
+def _examples(data: Data, named: Any) -> Iterable[Example]:
+    """The examples of kinds whose split goes by each example's own source."""
     match data:
         case CmudictData():
             return read_cmudict(data.stress)
+        case DigitsData():
+            return read_digits()
         case LinesData():
             return read_lines(named)
         case HubData():
             return read_hub(data, named)
-        case TableData(kind="tsv"):
-            reader = partial(read_tsv, source=data.source, target=data.target)
-        case TableData(source=str(source), target=str(target)):
-            reader = partial(read_jsonl, source=source, target=target)
-        case TableData():
+        case ParquetData():
+            return read_parquet(data, named)
+    files: Sequence[str] = [named] if isinstance(named, str) else named
+    return chain.from_iterable(map(_of_file(data), files))
+
+
+def _of_file(data: Data) -> Callable[[str], Iterator[Example]]:
+    """The reader of one file, or folder."""
+    match data:
+        case TableData(kind="jsonl", source=str(source), target=str(target), second=str() | None):
+            return partial(read_jsonl, source=source, target=target, second=data.second)
+        case TableData(kind="jsonl"):
             raise ValueError(
                 "JSON lines have named values: give 'source' and 'target' in [data] as text"
             )
+        case TableData():
+            reader = read_tsv if data.kind == "tsv" else read_csv
+            return partial(reader, source=data.source, target=data.target, second=data.second)
         case CatalogData(kind="po"):
-            reader = read_po
+            return read_po
         case CatalogData():
-            reader = partial(read_tmx, source=data.source_language, target=data.target_language)
-    return chain.from_iterable(map(reader, [named] if isinstance(named, str) else named))
+            return partial(read_tmx, source=data.source_language, target=data.target_language)
+        case ConllData():
+            return partial(read_conll, words=data.words, tags=data.tags)
+        case SquadData():
+            return read_squad
+        case ImagesData():
+            return partial(read_images, data)
+    raise AssertionError(data.kind)
