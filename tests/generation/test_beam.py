@@ -8,8 +8,16 @@ import pytest
 import torch
 
 from sublayer.generation.beam import beam_search
+from sublayer.generation.decoding import FromSource
 from sublayer.generation.generate import generate
-from sublayer.generation.hypothesis import Hypothesis, SearchOptions, length_penalty
+from sublayer.generation.hypothesis import (
+    Hypothesis,
+    Power,
+    SearchOptions,
+    Shifted,
+    length_penalty,
+)
+from sublayer.generation.stopping import Stops
 from sublayer.text.special import Special
 
 SPECIAL = Special()
@@ -132,8 +140,8 @@ def test_each_row_has_its_own_limit(network, source, beam):
     ids, valid = source
     options, limits = SearchOptions(beam=beam, n_best=beam), [1, 5, 3]
     with torch.no_grad():
-        memory = network.encode(ids, valid)
-        found = beam_search(network, memory, valid, torch.tensor(limits), options, SPECIAL)
+        decoding = FromSource(network, network.encode(ids, valid), valid, SPECIAL.bos)
+        found = beam_search(decoding, limits, options, Stops.of(SPECIAL))
     for row, (hypotheses, limit) in enumerate(zip(found, limits, strict=True)):
         assert max(len(h.ids) + h.ended for h in hypotheses) <= limit
         alone = SearchOptions(beam=beam, n_best=beam, max_length=limit)
@@ -173,9 +181,10 @@ def test_rows_that_end_leave_the_batch(network, source, beam):
     network.decoder.register_forward_pre_hook(lambda module, given: rows.append(len(given[0])))
     with torch.no_grad():
         generate(network, ids, valid, SearchOptions(beam=beam))
-    assert rows[0] == 3 * beam
-    assert rows == sorted(rows, reverse=True)
-    assert rows[-1] < rows[0]
+    assert rows[0] == 3  # no beams before there are tokens to tell them apart
+    assert rows[1] <= 3 * beam
+    assert rows[1:] == sorted(rows[1:], reverse=True)
+    assert rows[-1] < 3 * beam
 
 
 @pytest.mark.parametrize(
@@ -185,12 +194,25 @@ def test_rows_that_end_leave_the_batch(network, source, beam):
         ({"beam": 2, "n_best": 0}, "n_best 0 must lie between 1 and the beam, 2"),
         ({"beam": 0}, "n_best 1 must lie between 1 and the beam, 0"),
         ({"length_penalty": -0.5}, "length_penalty must be 0 or more, got -0.5"),
+        ({"length_penalty": Power(0.0), "max_length": 0}, "max_length must be 1 or more, got 0"),
         ({"max_length": 0}, "max_length must be 1 or more, got 0"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         SearchOptions(**options)
+
+
+def test_a_power_of_the_length_refuses_what_falls():
+    with pytest.raises(ValueError, match="length_penalty must be 0 or more, got -1"):
+        Power(-1.0)
+
+
+def test_a_number_is_the_shifted_penaltys():
+    assert SearchOptions(length_penalty=0.7).penalty == Shifted(0.7)
+    assert SearchOptions(length_penalty=Power(0.7)).penalty == Power(0.7)
+    assert Power(2.0)(3) == 9
+    assert Shifted(1.0)(7) == 2
 
 
 def test_the_penalty_is_the_papers():

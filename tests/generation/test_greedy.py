@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sublayer.generation.decoding import FromSource
 from sublayer.generation.generate import generate
 from sublayer.generation.greedy import greedy
-from sublayer.generation.hypothesis import SearchOptions
+from sublayer.generation.hypothesis import SearchOptions, Shifted
+from sublayer.generation.stopping import Stops
 from sublayer.models.base import build
 from sublayer.text.special import Special
 
@@ -49,10 +51,11 @@ def test_a_beam_of_many_is_at_least_as_likely(network, source):
 
 def test_each_row_has_its_own_limit(network, source):
     ids, valid = source
-    limits = torch.tensor([1, 4, 2])
+    limits, special = [1, 4, 2], Special()
     with torch.no_grad():
-        found = greedy(network, network.encode(ids, valid), valid, limits, 1.0, Special())
-    for row, limit in enumerate(limits.tolist()):
+        decoding = FromSource(network, network.encode(ids, valid), valid, special.bos)
+        found = greedy(decoding, limits, Stops.of(special), Shifted(1.0))
+    for row, limit in enumerate(limits):
         options = SearchOptions(beam=1, max_length=limit, length_penalty=1.0)
         alone = generate(network, ids[row : row + 1], valid[row : row + 1], options)[0][0]
         assert (found[row][0].ids, found[row][0].ended) == (alone.ids, alone.ended)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import final
 
 
 @dataclass(frozen=True)
@@ -19,31 +21,79 @@ class Hypothesis:
     """False if the length limit cut it."""
 
 
+def length_penalty(tokens: int, alpha: float) -> float:
+    """((5 + |Y|) / 6)^alpha (Wu et al. 2016, eq. 14), where |Y| counts the end."""
+    return ((5 + tokens) / 6) ** alpha
+
+
+@dataclass(frozen=True)
+class LengthPenalty(ABC):
+    """Abstract. What log-probabilities are divided by; it must not fall as texts get longer.
+
+    Raises:
+        ValueError: `alpha` is negative.
+    """
+
+    alpha: float
+
+    def __post_init__(self) -> None:
+        if self.alpha < 0:
+            raise ValueError(f"length_penalty must be 0 or more, got {self.alpha}")
+
+    @abstractmethod
+    def __call__(self, tokens: int) -> float:
+        """For a text of so many tokens, the end included."""
+
+
+@final
+class Shifted(LengthPenalty):
+    """((5 + |Y|) / 6)^alpha (Wu et al. 2016, eq. 14)."""
+
+    def __call__(self, tokens: int) -> float:
+        """For a text of so many tokens, the end included."""
+        return length_penalty(tokens, self.alpha)
+
+
+@final
+class Power(LengthPenalty):
+    """|Y|^alpha: the mean of the tokens' log-probabilities with 1, as in fairseq, transformers."""
+
+    def __call__(self, tokens: int) -> float:
+        """For a text of so many tokens, the end included."""
+        return tokens**self.alpha
+
+
 @dataclass(frozen=True)
 class SearchOptions:
     """How far and how wide to search."""
 
     beam: int = 4
     """Hypotheses kept at every step; 1 is greedy search."""
-    length_penalty: float = 0.6
-    """alpha; 0 is none."""
+    length_penalty: float | LengthPenalty = 0.6
+    """A number is alpha of `Shifted`; 0 is none."""
     max_length: int | None = None
     """Tokens with the end; None: the source's length + 50 (Vaswani et al. 2017, section 6.1)."""
     n_best: int = 1
+    strict_ends: bool = False
+    """Whether a hypothesis ends only among the `beam` best of a step, as in fairseq, transformers.
+
+    Otherwise it ends wherever room was made for it, as in tensor2tensor.
+    """
 
     def __post_init__(self) -> None:
         if not 1 <= self.n_best <= self.beam:
             raise ValueError(f"n_best {self.n_best} must lie between 1 and the beam, {self.beam}")
-        if self.length_penalty < 0:
-            raise ValueError(f"length_penalty must be 0 or more, got {self.length_penalty}")
         if self.max_length is not None and self.max_length < 1:
             raise ValueError(f"max_length must be 1 or more, got {self.max_length}")
+        if not isinstance(self.length_penalty, LengthPenalty):
+            Shifted(self.length_penalty)  # refuses what is out of range
+
+    @property
+    def penalty(self) -> LengthPenalty:
+        """The length penalty as a part."""
+        given = self.length_penalty
+        return given if isinstance(given, LengthPenalty) else Shifted(given)
 
     def limit(self, source_tokens: int) -> int:
         """Tokens an output may have, the end included."""
         return self.max_length if self.max_length is not None else source_tokens + 50
-
-
-def length_penalty(tokens: int, alpha: float) -> float:
-    """((5 + |Y|) / 6)^alpha (Wu et al. 2016, eq. 14), where |Y| counts the end."""
-    return ((5 + tokens) / 6) ** alpha

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
-import torch
-
 from sublayer.data.batch import pad_source
+from sublayer.generation.batches import batches
 from sublayer.generation.generate import generate
 from sublayer.generation.hypothesis import Hypothesis, SearchOptions
 from sublayer.models.base import EncoderDecoder
@@ -77,16 +76,14 @@ class Predictor:
         sources = self.tokenizers.source.encode_batch(texts)
         self.shortened += sum(len(ids) > self.max_source for ids in sources)
         sources = [ids[: self.max_source] for ids in sources]
-        order = sorted(range(len(texts)), key=lambda i: len(sources[i]))
         device = next(self.network.parameters()).device
-        while order:
-            longest = len(sources[order[-1]]) + 1
-            rows = order[-max(1, self.batch_tokens // (longest * options.beam)) :]
-            del order[-len(rows) :]
+        lengths = [len(ids) + 1 for ids in sources]
+        for rows in batches(lengths, self.batch_tokens // options.beam):
             source, valid = pad_source([sources[i] for i in rows], self.tokenizers.source.special)
-            with torch.inference_mode():
-                valid = None if valid is None else valid.to(device)
-                found = generate(
+            valid = None if valid is None else valid.to(device)
+            yield (
+                rows,
+                generate(
                     self.network, source.to(device), valid, options, self.tokenizers.target.special
-                )
-            yield rows, found
+                ),
+            )

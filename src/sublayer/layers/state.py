@@ -34,7 +34,7 @@ class State:
     def advance(
         self, n: int, device: torch.device, valid: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Positions of `n` new slots and of all, the new ones last: `n` and `k`, or `b n` and `b k`.
+        """Positions of `n` new slots and of all, new ones last: `n` and `k`, or `b n` and `b k`.
 
         `valid` (`b n`) is false at new slots that are padding. Those behind the last token of a row
         take no position: what comes next stands there.
@@ -87,8 +87,11 @@ class State:
             self._memo[owner] = make()
         return self._memo[owner]
 
-    def reorder(self, index: Tensor) -> None:
-        """Row i becomes what row `index[i]` was; rows may be dropped or repeated."""
+    def reorder(self, index: Tensor, *, once: bool = True) -> None:
+        """Row i becomes what row `index[i]` was; rows may be dropped or repeated.
+
+        `once=False` leaves what was made once: for rows that change among those it is equal for.
+        """
         if self._places is not None and self._next is not None:
             self._places, self._next = self._places[index], self._next[index]
         for owner, buffers in self._past.items():
@@ -99,6 +102,8 @@ class State:
                 buffer[:, :, :length] = old[:, :, :length].index_select(0, index)
                 moved.append(buffer)
             self._past[owner] = (moved[0], moved[1])
+        if not once:
+            return
         self._memo = {
             owner: tuple(t.index_select(0, index) for t in kept)
             for owner, kept in self._memo.items()

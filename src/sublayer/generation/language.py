@@ -1,0 +1,141 @@
+"""Text in, what a language model writes after it out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, final, runtime_checkable
+
+from sublayer.generation.batches import batches
+from sublayer.generation.generate import continue_ids, room
+from sublayer.generation.hypothesis import Hypothesis, SearchOptions
+from sublayer.generation.sample import SampleOptions
+from sublayer.generation.stopping import Ids, Stops
+from sublayer.generation.streaming import Pieces, stream
+from sublayer.models.base import LanguageModel
+
+
+@runtime_checkable
+class Coder(Protocol):
+    """What turns text into ids and back: `text.tokenizer.Tokenizer`, or another's."""
+
+    @property
+    def special(self) -> Ids:
+        """The special ids."""
+
+    def encode(self, text: str) -> list[int]:
+        """Ids, without begin and end."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text; special ids give nothing."""
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What was written after a prompt, with the log-probability of its tokens and its score.
+
+    `logprob` is the model's own, whatever the sampling did to it, of all of `ids` and the end.
+    """
+
+    text: str
+    """Up to a stop string, if one was met."""
+    ids: list[int]
+    """With the tokens of the stop string."""
+    logprob: float
+    score: float
+    """What a search ranks by; a sample's is its `logprob`."""
+    ended: bool
+    """False if the length limit cut it."""
+
+
+@final
+class Continuer:
+    """A language model that goes on from texts.
+
+    `options` are a search's or a sampling's. Prompts of unlike length share a batch.
+    """
+
+    def __init__(
+        self,
+        network: LanguageModel,
+        tokenizer: Coder,
+        options: SearchOptions | SampleOptions | None = None,
+        *,
+        batch_tokens: int = 4096,
+    ) -> None:
+        self.network, self.tokenizer = network.eval(), tokenizer
+        self.options = SampleOptions() if options is None else options
+        self.batch_tokens = batch_tokens
+        self.stops = Stops.of(tokenizer.special)
+
+    def __call__(self, prompts: Sequence[str]) -> list[str]:
+        """What follows each prompt, without the prompt."""
+        return [found[0].text for found in self.n_best(prompts, 1)]
+
+    def n_best(
+        self, prompts: Sequence[str], n: int, progress: Callable[[int], None] | None = None
+    ) -> list[list[Continuation]]:
+        """The `n` best continuations of each prompt, best first; a sampling has one.
+
+        `progress` hears after each batch how many prompts it finished.
+
+        Raises:
+            ValueError: `n` is more than there are, or a prompt is too long for the model.
+        """
+        if isinstance(prompts, str):
+            raise ValueError("give a list of prompts, not one prompt")
+        options = self._options(n)
+        ids = [self._encode(prompt) for prompt in prompts]
+        limits = room(self.network, ids, options)
+        lengths = [len(row) + limit for row, limit in zip(ids, limits, strict=True)]
+        beam = options.beam if isinstance(options, SearchOptions) else 1
+        out: list[list[Continuation]] = [[] for _ in prompts]
+        for rows in batches(lengths, self.batch_tokens // beam):
+            for row, found in zip(rows, self._continue(ids, rows, options), strict=True):
+                out[row] = [self._continuation(ids[row], h) for h in found]
+            if progress is not None:
+                progress(len(rows))
+        return out
+
+    def stream(self, prompt: str) -> Iterator[str]:
+        """The same as the text of a call with one prompt, in pieces, as soon as they are certain.
+
+        Raises:
+            ValueError: the options are a beam search's, or the prompt is too long for the model.
+        """
+        ids = self._encode(prompt)
+        return stream(self.network, ids, self.options, self.tokenizer.decode, self.stops)
+
+    def _options(self, n: int) -> SearchOptions | SampleOptions:
+        if isinstance(self.options, SearchOptions):
+            return replace(self.options, n_best=n)
+        if n != 1:
+            raise ValueError(
+                f"a sampling gives one text a prompt, not {n}; sample with other seeds"
+            )
+        return self.options
+
+    def _encode(self, prompt: str) -> list[int]:
+        bos = self.tokenizer.special.bos
+        return [*([] if bos is None else [bos]), *self.tokenizer.encode(prompt)]
+
+    @property
+    def _stop(self) -> tuple[str, ...]:
+        return self.options.stop if isinstance(self.options, SampleOptions) else ()
+
+    def _continue(
+        self, ids: list[list[int]], rows: list[int], options: SearchOptions | SampleOptions
+    ) -> list[list[Hypothesis]]:
+        prompts = [ids[row] for row in rows]
+        pieces = [Pieces(self.tokenizer.decode, prompt, self._stop) for prompt in prompts]
+
+        def watch(row: int, token: int) -> bool:
+            if self._stop:
+                pieces[row].push(token)
+            return pieces[row].stopped
+
+        return continue_ids(self.network, prompts, options, self.stops, numbers=rows, watch=watch)
+
+    def _continuation(self, prompt: list[int], found: Hypothesis) -> Continuation:
+        text = Pieces(self.tokenizer.decode, prompt, self._stop).all(found.ids)
+        return Continuation(text, found.ids, found.logprob, found.score, found.ended)
