@@ -146,7 +146,7 @@ class TextData(FilesData):
 
     @model_validator(mode="after")
     def _has_shares(self) -> TextData:
-        if self.split_by == "position" and self.splits is None:
+        if self.split_by == "position" and not (self.splits or self.valid or self.test):
             raise ValueError("split_by = 'position' needs 'splits': give the shares")
         return self
 

@@ -164,8 +164,13 @@ def _examples(data: Data, named: Any) -> Iterable[Example]:
 def _of_file(data: Data) -> Callable[[str], Iterator[Example]]:
     """The reader of one file, or folder."""
     match data:
-        case TableData(kind="jsonl", source=str(source), target=str(target), second=str() | None):
-            return partial(read_jsonl, source=source, target=target, second=data.second)
+        case TableData(
+            kind="jsonl",
+            source=str(source),
+            target=str(target),
+            second=str() | None as second,
+        ):
+            return partial(read_jsonl, source=source, target=target, second=second)
         case TableData(kind="jsonl"):
             raise ValueError(
                 "JSON lines have named values: give 'source' and 'target' in [data] as text"

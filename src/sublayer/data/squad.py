@@ -21,16 +21,19 @@ def read_squad(file: str) -> Iterator[Question]:
     Raises:
         ValueError: the file is not of this form, or an answer does not stand where it is said to.
     """
-    if file.removesuffix(".gz").endswith(".jsonl"):
-        found = ((where, row, row.get("context")) for where, row in objects(file))
-    else:
-        found = _articles(file)
-    for where, row, context in found:
+    by_line = file.removesuffix(".gz").endswith(".jsonl")
+    for where, row, context in _rows(file) if by_line else _articles(file):
         question = row.get("question")
         if not isinstance(question, str) or not isinstance(context, str):
             missing = "context" if isinstance(question, str) else "question"
             raise ValueError(f"{where} has no '{missing}' that is text: give it one")
         yield Question(question, context, tuple(dict.fromkeys(_answers(row, context, where))))
+
+
+def _rows(file: str) -> Iterator[tuple[str, dict[str, Any], object]]:
+    """Place, object and context of the question on each line."""
+    for where, row in objects(file):
+        yield where, row, row.get("context")
 
 
 def _articles(file: str) -> Iterator[tuple[str, dict[str, Any], object]]:
