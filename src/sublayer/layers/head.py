@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import final
 
+import torch
 from torch import Tensor, nn
 
+from sublayer.layers.dropout import Dropout
 from sublayer.layers.feedforward import Activation
 
 
@@ -37,15 +39,49 @@ class MaskedHead(nn.Module):
 
 @final
 class Pooler(nn.Module):
-    """tanh(dense(x)) of the first token (Devlin et al. 2019, as released)."""
+    """act(dense(dropout(x))) of the first token: a vector for a text or an image.
 
-    def __init__(self, d_model: int) -> None:
+    With tanh it is BERT's (Devlin et al. 2019, as released) and ViT's in pre-training (Dosovitskiy
+    et al. 2021, section 3.1); RoBERTa's has the dropout, DistilBERT's a ReLU.
+    """
+
+    def __init__(self, d_model: int, act: Activation = torch.tanh, *, dropout: float = 0.0) -> None:
         super().__init__()
-        self.dense = nn.Linear(d_model, d_model)
+        self.dense, self.act, self.dropout = nn.Linear(d_model, d_model), act, Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """`b n m` -> `b m`."""
-        return self.dense(x[:, 0]).tanh()
+        return self.act(self.dense(self.dropout(x[:, 0])))
+
+
+@final
+class FirstToken(nn.Module):
+    """The first token as it is: ViT's [class] token (Dosovitskiy et al. 2021, eq. 4)."""
+
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """`b n m` -> `b m`."""
+        return x[:, 0]
+
+
+@final
+class LastToken(nn.Module):
+    """The last real token, which has seen all of the text in a decoder (Radford et al. 2018)."""
+
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """`b n m` -> `b m`; `valid` is true at real tokens, `b n`."""
+        if valid is None:
+            return x[:, -1]
+        last = (valid * torch.arange(valid.shape[1], device=x.device)).argmax(1)
+        return x[torch.arange(len(x), device=x.device), last]
+
+
+@final
+class EveryToken(nn.Module):
+    """All of them, for labels of tokens."""
+
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """`b n m` -> `b n m`."""
+        return x
 
 
 @final

@@ -14,18 +14,29 @@ from sublayer.layers.block import Block, Stack
 from sublayer.layers.dropout import Dropout
 from sublayer.layers.embedding import SegmentEmbedding
 from sublayer.layers.feedforward import ACTIVATIONS, FeedForward
-from sublayer.layers.head import MaskedHead, Pooler
+from sublayer.layers.head import EveryToken, MaskedHead, Pooler
 from sublayer.layers.init import normal
 from sublayer.layers.position import Learned
 from sublayer.layers.residual import PostNorm
-from sublayer.models.base import FAMILIES, Encoder, FamilyConfig, Fraction, check_heads
+from sublayer.models.base import (
+    FAMILIES,
+    LABELS,
+    Classifier,
+    Encoder,
+    FamilyConfig,
+    Fraction,
+    check_heads,
+)
 from sublayer.models.huggingface import (
     CONVENTIONS,
     Convention,
+    architecture_of,
     our_word,
+    read_n_labels,
     their_word,
     to_our_keys,
     to_their_keys,
+    write_labels,
 )
 from sublayer.models.names import Rule
 
@@ -49,10 +60,18 @@ class AlbertConfig(FamilyConfig):
     attention_dropout: Fraction = 0.0
     norm_eps: PositiveFloat = 1e-12
     activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu_tanh"
-    head: Literal["none", "masked", "masked_and_pairs"] = "masked_and_pairs"
-    """What it is trained for: nothing yet, masked tokens, or the order of texts as well."""
+    head: Literal["none", "masked", "masked_and_pairs", "classify", "tag", "answer"] = (
+        "masked_and_pairs"
+    )
+    """What it is trained for: nothing yet, masked tokens, or the order of texts as well; labels of
+    texts, or of tokens; where in the text an answer starts and ends."""
     pooler: bool = True
-    """Whether there is a vector for the whole text; the order of texts needs one."""
+    """Whether there is a vector for the whole text; the order of texts needs one, and labels have
+    their own."""
+    n_labels: PositiveInt = 2
+    """Of texts or tokens."""
+    head_dropout: Fraction | None = None
+    """On what labels are read from; None: 0.1, and none for answers."""
 
     SIZES: ClassVar = {
         "tiny": {"d_embedding": 64, "d_model": 128, "rounds": 3, "n_heads": 2, "d_ff": 512},
@@ -69,7 +88,7 @@ class AlbertConfig(FamilyConfig):
             raise ValueError("head = 'masked_and_pairs' needs pooler = true")
         return self
 
-    def build(self) -> Encoder:
+    def build(self) -> Encoder | Classifier:
         """The network, initialized."""
         table = nn.Embedding(self.vocab_size, self.d_embedding)
         entry = nn.Sequential(
@@ -79,6 +98,16 @@ class AlbertConfig(FamilyConfig):
         )
         position = Learned(self.max_length, self.d_embedding)
         stack = Stack([self._block()], position, entry=entry, rounds=self.rounds)
+        embed = SegmentEmbedding(table, nn.Embedding(self.n_segments, self.d_embedding))
+        network = (
+            self._classifier(embed, stack) if self.head in LABELS else self._encoder(embed, stack)
+        )
+        normal(network)
+        if isinstance(network.head, MaskedHead):
+            network.head.out.weight = table.weight
+        return network
+
+    def _encoder(self, embed: nn.Module, stack: Stack) -> Encoder:
         head: nn.Module = nn.Identity()
         if self.head != "none":
             head = MaskedHead(
@@ -89,18 +118,31 @@ class AlbertConfig(FamilyConfig):
                 norm_eps=self.norm_eps,
             )
         has_pairs = self.head == "masked_and_pairs"
-        network = Encoder(
-            SegmentEmbedding(table, nn.Embedding(self.n_segments, self.d_embedding)),
+        return Encoder(
+            embed,
             stack,
             head,
             Pooler(self.d_model) if self.pooler else nn.Identity(),
             nn.Linear(self.d_model, 2) if has_pairs else nn.Identity(),
             max_length=self.max_length,
         )
-        normal(network)
-        if isinstance(head, MaskedHead):
-            head.out.weight = table.weight
-        return network
+
+    def _classifier(self, embed: nn.Module, stack: Stack) -> Classifier:
+        return Classifier(
+            embed,
+            stack,
+            Pooler(self.d_model) if self.head == "classify" else EveryToken(),
+            nn.Linear(self.d_model, 2 if self.head == "answer" else self.n_labels),
+            dropout=self.labels_dropout,
+            max_length=self.max_length,
+        )
+
+    @property
+    def labels_dropout(self) -> float:
+        """On what labels are read from."""
+        if self.head_dropout is not None:
+            return self.head_dropout
+        return 0.0 if self.head == "answer" else 0.1
 
     def _block(self) -> Block:
         attention = SelfAttention(
@@ -132,6 +174,9 @@ HF_KEYS: dict[str, str] = {
 HF_HEADS = {
     "AlbertForPreTraining": "masked_and_pairs",
     "AlbertForMaskedLM": "masked",
+    "AlbertForSequenceClassification": "classify",
+    "AlbertForTokenClassification": "tag",
+    "AlbertForQuestionAnswering": "answer",
     "AlbertModel": "none",
 }
 
@@ -142,22 +187,35 @@ def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
         if theirs.get(key, 1) != 1:
             raise ValueError(f"{key} {theirs[key]} is not supported: one block for all layers")
     act = our_word(HF_ACTIVATIONS, theirs, "hidden_act", "gelu_new")
-    architecture = (theirs.get("architectures") or ["AlbertModel"])[0]
+    architecture = architecture_of(theirs, "AlbertModel")
     if architecture not in HF_HEADS:
         raise ValueError(f"architecture '{architecture}' is not known here")
     head = HF_HEADS[architecture]
-    return to_our_keys(theirs, HF_KEYS) | {
+    if head == "masked" and "sop_classifier.classifier.weight" in tensors:
+        head = "masked_and_pairs"  # published folders may hold more than the class that they name
+    ours = to_our_keys(theirs, HF_KEYS) | {
         "activation": act,
         "head": head,
-        "pooler": head != "masked",
+        "pooler": "pooler.weight" in tensors and head not in LABELS,
     }
+    if head in LABELS:
+        ours |= {"n_labels": read_n_labels(theirs), "head_dropout": _read_dropout(theirs, head)}
+    return ours
+
+
+def _read_dropout(theirs: Mapping[str, Any], head: str) -> float | None:
+    return None if head == "answer" else theirs.get("classifier_dropout_prob", 0.1)
 
 
 def write_config(config: FamilyConfig) -> dict[str, Any]:
     """Our keys as Hugging Face's `config.json`."""
     assert isinstance(config, AlbertConfig)
-    act = their_word(HF_ACTIVATIONS, config.activation)
-    return to_their_keys(config, HF_KEYS) | {"hidden_act": act}
+    theirs = to_their_keys(config, HF_KEYS)
+    theirs |= {"hidden_act": their_word(HF_ACTIVATIONS, config.activation)}
+    if config.head not in LABELS:
+        return theirs
+    labels = write_labels(2 if config.head == "answer" else config.n_labels)
+    return theirs | labels | {"classifier_dropout_prob": config.labels_dropout}
 
 
 def _architecture(config: FamilyConfig) -> str:
@@ -192,6 +250,23 @@ NAMES: list[Rule] = [
     Rule("predictions.decoder.{p}", "head.out.{p}"),
     Rule("sop_classifier.classifier.{p}", "pair_head.{p}"),
 ]
+TAGS: list[Rule] = [Rule("classifier.{p}", "head.{p}")]
+HEADS: dict[str, list[Rule]] = {
+    "classify": TAGS,
+    "tag": TAGS,
+    "answer": [Rule("qa_outputs.{p}", "head.{p}")],
+}
+
+
+def _names(config: FamilyConfig) -> list[Rule]:
+    assert isinstance(config, AlbertConfig)
+    return [*HEADS.get(config.head, []), *NAMES]
+
+
+def _unused(config: FamilyConfig) -> list[str]:
+    assert isinstance(config, AlbertConfig)
+    return [r"pooler\..*"] if config.head in {"tag", "answer"} else []
+
 
 CONVENTIONS.add("albert")(
     Convention(
@@ -200,9 +275,10 @@ CONVENTIONS.add("albert")(
         architecture=_architecture,
         bare="AlbertModel",
         prefix="albert.",
-        names=lambda config: NAMES,
+        names=_names,
+        unused=_unused,
         constants=(r"embeddings\.position_ids",),
-        outside=r"(predictions|sop_classifier)\..*",
+        outside=r"(predictions|sop_classifier|classifier|qa_outputs)\..*",
         read=read_config,
         write=write_config,
     )

@@ -17,6 +17,8 @@ from sublayer.layers.mask import Causal, Mask, Padding
 from sublayer.layers.state import State
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+LABELS = frozenset({"classify", "tag", "answer"})
+"""Heads for labels: of a text, of each token, of the tokens where an answer starts and ends."""
 
 
 class FamilyConfig(BaseModel, ABC):

@@ -13,17 +13,30 @@ from sublayer.layers.attention import SelfAttention
 from sublayer.layers.block import Block, Stack
 from sublayer.layers.embedding import TokenEmbedding
 from sublayer.layers.feedforward import ACTIVATIONS, FeedForward
+from sublayer.layers.head import EveryToken, LastToken
 from sublayer.layers.init import normal
+from sublayer.layers.mask import Causal
 from sublayer.layers.position import Learned
 from sublayer.layers.residual import PreNorm
-from sublayer.models.base import FAMILIES, FamilyConfig, Fraction, LanguageModel, check_heads
+from sublayer.models.base import (
+    FAMILIES,
+    LABELS,
+    Classifier,
+    FamilyConfig,
+    Fraction,
+    LanguageModel,
+    check_heads,
+)
 from sublayer.models.huggingface import (
     CONVENTIONS,
     Convention,
+    architecture_of,
     our_word,
+    read_n_labels,
     their_word,
     to_our_keys,
     to_their_keys,
+    write_labels,
 )
 from sublayer.models.names import Rule
 
@@ -46,7 +59,13 @@ class GPTConfig(FamilyConfig):
     norm_eps: PositiveFloat = 1e-5
     activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu_tanh"
     tied: bool = True
-    """Whether the head is the embedding table."""
+    """Whether the language model's head is the embedding table."""
+    head: Literal["lm", "classify", "tag"] = "lm"
+    """What it is trained for: the next token, labels of texts, or labels of tokens."""
+    n_labels: PositiveInt = 2
+    """Of texts or tokens."""
+    head_dropout: Fraction | None = None
+    """On what labels are read from; None: 0.1 for tokens, none for texts."""
 
     SIZES: ClassVar = {
         "tiny": {"d_model": 128, "n_layers": 4, "n_heads": 4, "max_length": 256},
@@ -61,25 +80,47 @@ class GPTConfig(FamilyConfig):
         check_heads(self.d_model, self.n_heads)
         return self
 
-    def build(self) -> LanguageModel:
+    def build(self) -> LanguageModel | Classifier:
         """The network, initialized."""
         table = nn.Embedding(self.vocab_size, self.d_model)
-        head = nn.Linear(self.d_model, self.vocab_size, bias=False)
         stack = Stack(
             [self._block() for _ in range(self.n_layers)],
             Learned(self.max_length, self.d_model),
             self._norm(),
             self.dropout,
         )
-        network = LanguageModel(TokenEmbedding(table), stack, head, max_length=self.max_length)
+        is_lm = self.head == "lm"
+        network = self._language_model(table, stack) if is_lm else self._classifier(table, stack)
         normal(network)
         for name, weight in stack.named_parameters():
             if name.endswith(("layer.out.weight", "layer.down.weight")):
                 # each of 2 n_layers sublayers adds to the stream (Radford et al. 2019, section 2.3)
                 nn.init.normal_(weight, std=0.02 / (2 * self.n_layers) ** 0.5)
-        if self.tied:
-            head.weight = table.weight
+        if self.tied and is_lm:
+            network.head.weight = table.weight
         return network
+
+    def _language_model(self, table: nn.Embedding, stack: Stack) -> LanguageModel:
+        head = nn.Linear(self.d_model, self.vocab_size, bias=False)
+        return LanguageModel(TokenEmbedding(table), stack, head, max_length=self.max_length)
+
+    def _classifier(self, table: nn.Embedding, stack: Stack) -> Classifier:
+        return Classifier(
+            TokenEmbedding(table),
+            stack,
+            EveryToken() if self.head == "tag" else LastToken(),
+            nn.Linear(self.d_model, self.n_labels, bias=self.head == "tag"),
+            mask=Causal(),
+            dropout=self.labels_dropout,
+            max_length=self.max_length,
+        )
+
+    @property
+    def labels_dropout(self) -> float:
+        """On what labels are read from."""
+        if self.head_dropout is not None:
+            return self.head_dropout
+        return 0.1 if self.head == "tag" else 0.0
 
     def _norm(self) -> nn.Module:
         return nn.LayerNorm(self.d_model, eps=self.norm_eps)
@@ -115,21 +156,41 @@ HF_KEYS: dict[str, str] = {
     "layer_norm_epsilon": "norm_eps",
     "tie_word_embeddings": "tied",
 }
+HF_HEADS = {
+    "GPT2LMHeadModel": "lm",
+    "GPT2ForSequenceClassification": "classify",
+    "GPT2ForTokenClassification": "tag",
+}
 
 
 def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
     """Hugging Face's `config.json` as our keys."""
     act = our_word(HF_ACTIVATIONS, theirs, "activation_function", "gelu_new")
-    return to_our_keys(theirs, HF_KEYS) | {"activation": act}
+    head = HF_HEADS.get(architecture_of(theirs, ""), "lm")
+    ours = to_our_keys(theirs, HF_KEYS) | {"activation": act, "head": head}
+    if head in LABELS:
+        ours |= {
+            "n_labels": read_n_labels(theirs),
+            "head_dropout": theirs.get("classifier_dropout"),
+        }
+    return ours
 
 
 def write_config(config: FamilyConfig) -> dict[str, Any]:
     """Our keys as Hugging Face's `config.json`."""
     assert isinstance(config, GPTConfig)
-    return to_their_keys(config, HF_KEYS) | {
+    theirs = to_their_keys(config, HF_KEYS) | {
         "activation_function": their_word(HF_ACTIVATIONS, config.activation),
         "embd_pdrop": config.dropout,
     }
+    if config.head in LABELS:
+        theirs |= {**write_labels(config.n_labels), "classifier_dropout": config.head_dropout}
+    return theirs
+
+
+def _architecture(config: FamilyConfig) -> str:
+    assert isinstance(config, GPTConfig)
+    return {own: their for their, own in HF_HEADS.items()}[config.head]
 
 
 def _layer(theirs: str, *ours: str) -> list[Rule]:
@@ -145,7 +206,6 @@ NAMES: list[Rule] = [
     Rule("wte.weight", "embed.table.weight"),
     Rule("wpe.weight", "stack.position.table.weight"),
     Rule("ln_f.{p}", "stack.norm.{p}"),
-    Rule("lm_head.weight", "head.weight"),
     Rule("h.{i}.ln_1.{p}", f"{_OURS}.attention.norm.{{p}}"),
     Rule("h.{i}.ln_2.{p}", f"{_OURS}.feedforward.norm.{{p}}"),
     *_layer("h.{i}.attn.c_attn", *(f"{_OURS}.attention.layer.{x}" for x in "qkv")),
@@ -153,14 +213,26 @@ NAMES: list[Rule] = [
     *_layer("h.{i}.mlp.c_fc", f"{_OURS}.feedforward.layer.up"),
     *_layer("h.{i}.mlp.c_proj", f"{_OURS}.feedforward.layer.down"),
 ]
+HEADS: dict[str, Rule] = {
+    "lm": Rule("lm_head.weight", "head.weight"),
+    "classify": Rule("score.weight", "head.weight"),
+    "tag": Rule("classifier.{p}", "head.{p}"),
+}
+
+
+def _names(config: FamilyConfig) -> list[Rule]:
+    assert isinstance(config, GPTConfig)
+    return [*NAMES, HEADS[config.head]]
+
 
 CONVENTIONS.add("gpt2")(
     Convention(
         family="gpt",
         model_type="gpt2",
-        architecture=lambda config: "GPT2LMHeadModel",
+        architecture=_architecture,
         prefix="transformer.",
-        names=lambda config: NAMES,
+        names=_names,
+        outside=r"(lm_head|score|classifier)\..*",
         constants=(r"h\.\d+\.attn\.(bias|masked_bias)",),
         read=read_config,
         write=write_config,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor, nn
@@ -30,7 +31,8 @@ class Convention:
     `prefix` stands before the names of the body in models with a head, and may be missing;
     `outside` is the pattern of names it never stands before, and `bare` the class of transformers
     that is the body alone, which has none. `constants` are patterns of tensors
-    that follow from the configuration. `fits` tells which of a family's model types can hold a
+    that follow from the configuration, and `unused` of those that a model has no use for, which old
+    folders hold all the same. `fits` tells which of a family's model types can hold a
     configuration, and `architecture` which class of transformers it is then.
     """
 
@@ -43,6 +45,7 @@ class Convention:
     write: Callable[[FamilyConfig], dict[str, Any]]
     fits: Callable[[FamilyConfig], bool] = lambda config: True
     constants: Sequence[str] = ()
+    unused: Callable[[FamilyConfig], Sequence[str]] = lambda config: ()
     outside: str = r"lm_head\..*"
     bare: str = ""
 
@@ -78,6 +81,26 @@ def their_word(table: Mapping[str, Any], own: Any) -> str:
     return next(word for word, meaning in table.items() if meaning == own)
 
 
+def read_n_labels(theirs: Mapping[str, Any]) -> int:
+    """The number of labels in their `config.json`, which leaves it out where it is 2."""
+    names = theirs.get("id2label")
+    return len(names) if names is not None else theirs.get("num_labels", 2)
+
+
+def write_labels(n_labels: int) -> dict[str, Any]:
+    """As many labels as theirs are where nobody gave them names."""
+    names = [f"LABEL_{i}" for i in range(n_labels)]
+    return {
+        "id2label": {str(i): name for i, name in enumerate(names)},
+        "label2id": {name: i for i, name in enumerate(names)},
+    }
+
+
+def architecture_of(theirs: Mapping[str, Any], default: str) -> str:
+    """The class of transformers in their `config.json`."""
+    return (theirs.get("architectures") or [default])[0]
+
+
 def convention_of(keys: Mapping[str, Any], where: Path) -> Convention:
     """The convention that a `config.json`, which is at `where`, follows.
 
@@ -103,7 +126,7 @@ def read_network(folder: Path) -> tuple[str, FamilyConfig, nn.Module]:
     tensors = _body_names(_read_weights(folder), convention)
     config = configure(convention.family, **convention.read(keys, tensors.keys()))
     network = config.build()
-    ours = to_ours(tensors, convention.names(config))
+    ours = to_ours(_without(tensors, convention.unused(config)), convention.names(config))
     wanted = network_tensors(network)
     # a shared tensor may be written under any of its names; here it has only the first
     shared = {name for name in network.state_dict() if name not in wanted}
@@ -125,8 +148,16 @@ def convention_for(family: str, config: FamilyConfig) -> Convention:
     return min(fitting, key=lambda c: c.model_type == family)
 
 
-def write_network(network: nn.Module, family: str, config: FamilyConfig, folder: Path) -> None:
+def write_network(
+    network: nn.Module,
+    family: str,
+    config: FamilyConfig,
+    folder: Path,
+    extra_keys: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
     """A folder that transformers reads.
+
+    `extra_keys` are what `config.json` says beside or instead: names of labels, ids of tokens.
 
     Raises:
         ValueError: transformers has no architecture for it.
@@ -146,6 +177,7 @@ def write_network(network: nn.Module, family: str, config: FamilyConfig, folder:
         "model_type": convention.model_type,
         "dtype": "float32",
         **convention.write(config),
+        **extra_keys,
     }
     atomic_write(folder / "config.json", json.dumps(keys, indent=2) + "\n")
 
@@ -178,8 +210,12 @@ def _body_names(tensors: Mapping[str, Tensor], convention: Convention) -> dict[s
             name.removesuffix(old) + new if name.endswith(old) else name: t
             for name, t in short.items()
         }
+    return _without(short, convention.constants)
+
+
+def _without(tensors: Mapping[str, Tensor], patterns: Sequence[str]) -> dict[str, Tensor]:
     return {
         name: tensor
-        for name, tensor in short.items()
-        if not any(re.fullmatch(pattern, name) for pattern in convention.constants)
+        for name, tensor in tensors.items()
+        if not any(re.fullmatch(pattern, name) for pattern in patterns)
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 from typing import Any, ClassVar, Literal, final
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, model_validator
+from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import nn
 
 from sublayer.layers import rotary
@@ -14,58 +14,33 @@ from sublayer.layers.attention import SelfAttention
 from sublayer.layers.block import Block, Stack
 from sublayer.layers.embedding import TokenEmbedding
 from sublayer.layers.feedforward import ACTIVATIONS, GatedFeedForward
+from sublayer.layers.head import EveryToken, LastToken
 from sublayer.layers.init import normal
-from sublayer.layers.mask import Causal, Window
+from sublayer.layers.mask import Causal, Mask, Window
 from sublayer.layers.residual import PreNorm
-from sublayer.layers.rotary import Rates, Rotary
-from sublayer.models.base import FAMILIES, FamilyConfig, Fraction, LanguageModel, check_heads
+from sublayer.layers.rotary import Rotary
+from sublayer.models.base import (
+    FAMILIES,
+    LABELS,
+    Classifier,
+    FamilyConfig,
+    Fraction,
+    LanguageModel,
+    check_heads,
+)
 from sublayer.models.huggingface import (
     CONVENTIONS,
     Convention,
+    architecture_of,
     our_word,
+    read_n_labels,
     their_word,
     to_our_keys,
     to_their_keys,
+    write_labels,
 )
 from sublayer.models.names import Rule
-
-
-@final
-class Scaling(BaseModel):
-    """How rotary positions reach beyond their trained length; see `layers/rotary.py`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    kind: Literal["linear", "dynamic", "yarn", "llama3", "longrope"]
-    factor: PositiveFloat = 1.0
-    trained: PositiveInt
-    """Length of the sequences before the stretch."""
-    low: PositiveFloat = 1.0
-    """Turns below which a pair is interpolated (yarn, llama3)."""
-    high: PositiveFloat | None = None
-    """Turns above which a pair is left alone; None: 32 for yarn, 4 for llama3."""
-    truncate: bool = True
-    """Whether yarn's ramp begins and ends at whole pairs."""
-    short: tuple[PositiveFloat, ...] = ()
-    long: tuple[PositiveFloat, ...] = ()
-    """longrope's divisors, d_head / 2 of each."""
-    strength: PositiveFloat = 1.0
-    """By what queries and keys are lengthened (yarn, longrope)."""
-
-    def rates(self, d_head: int, theta: float) -> Rates:
-        """The part that this names."""
-        f, n = self.factor, self.trained
-        return {
-            "linear": lambda: rotary.linear(d_head, theta, f),
-            "dynamic": lambda: rotary.dynamic(d_head, theta, f, n),
-            "yarn": lambda: rotary.yarn(
-                d_head, theta, f, n, fast=self.high or 32.0, slow=self.low, truncate=self.truncate
-            ),
-            "llama3": lambda: rotary.llama3(
-                d_head, theta, f, n, low=self.low, high=self.high or 4.0
-            ),
-            "longrope": lambda: rotary.longrope(d_head, theta, self.short, self.long, n),
-        }[self.kind]()
+from sublayer.models.rope import Scaling, read_scaling, write_scaling
 
 
 @final
@@ -96,7 +71,13 @@ class LlamaConfig(FamilyConfig):
     attention_bias: Literal["none", "qkv", "all"] = "none"
     feedforward_bias: bool = False
     tied: bool = False
-    """Whether the head is the embedding table."""
+    """Whether the language model's head is the embedding table."""
+    head: Literal["lm", "classify", "tag"] = "lm"
+    """What it is trained for: the next token, labels of texts, or labels of tokens."""
+    n_labels: PositiveInt = 2
+    """Of texts or tokens."""
+    head_dropout: Fraction | None = None
+    """On what labels are read from; None: 0.1 for tokens, none for texts."""
 
     SIZES: ClassVar = {
         "tiny": {"d_model": 128, "n_layers": 4, "n_heads": 4, "n_kv_heads": 2, "d_ff": 344},
@@ -123,10 +104,9 @@ class LlamaConfig(FamilyConfig):
         """Of a head."""
         return self.d_head or self.d_model // self.n_heads
 
-    def build(self) -> LanguageModel:
+    def build(self) -> LanguageModel | Classifier:
         """The network, initialized."""
         table = nn.Embedding(self.vocab_size, self.d_model)
-        head = nn.Linear(self.d_model, self.vocab_size, bias=False)
         scaling = self.scaling
         rates = (
             rotary.plain(self.width, self.theta)
@@ -140,11 +120,33 @@ class LlamaConfig(FamilyConfig):
             self.dropout,
         )
         mask = Causal() if self.window is None else Causal() & Window(self.window)
+        if self.head != "lm":
+            classifier = self._classifier(table, stack, mask)
+            normal(classifier)
+            return classifier
+        head = nn.Linear(self.d_model, self.vocab_size, bias=False)
         network = LanguageModel(TokenEmbedding(table), stack, head, mask=mask)
         normal(network)
         if self.tied:
             head.weight = table.weight
         return network
+
+    def _classifier(self, table: nn.Embedding, stack: Stack, mask: Mask) -> Classifier:
+        return Classifier(
+            TokenEmbedding(table),
+            stack,
+            EveryToken() if self.head == "tag" else LastToken(),
+            nn.Linear(self.d_model, self.n_labels, bias=self.head == "tag"),
+            mask=mask,
+            dropout=self.labels_dropout,
+        )
+
+    @property
+    def labels_dropout(self) -> float:
+        """On what labels are read from."""
+        if self.head_dropout is not None:
+            return self.head_dropout
+        return 0.1 if self.head == "tag" else 0.0
 
     def _norm(self) -> nn.Module:
         return nn.RMSNorm(self.d_model, eps=self.norm_eps)
@@ -181,56 +183,43 @@ HF_KEYS: dict[str, str] = {
     "attention_dropout": "attention_dropout",
     "tie_word_embeddings": "tied",
 }
-HF_ACTIVATIONS = {"silu": "silu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh"}
-HF_SCALING: dict[str, str] = {
-    "rope_type": "kind",
-    "factor": "factor",
-    "original_max_position_embeddings": "trained",
-    "low_freq_factor": "low",
-    "high_freq_factor": "high",
-    "beta_slow": "low",
-    "beta_fast": "high",
-    "truncate": "truncate",
-    "short_factor": "short",
-    "long_factor": "long",
-    "attention_factor": "strength",
+HF_HEADS = {
+    "ForCausalLM": "lm",
+    "ForSequenceClassification": "classify",
+    "ForTokenClassification": "tag",
 }
+HF_ACTIVATIONS = {"silu": "silu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh"}
 
 
 def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
     """Hugging Face's `config.json`, of any of the three, as our keys."""
     rope = theirs.get("rope_parameters") or theirs.get("rope_scaling") or {}
-    return to_our_keys(theirs, HF_KEYS) | {
-        "activation": our_word(HF_ACTIVATIONS, theirs, "hidden_act", "silu"),
-        "theta": float(rope.get("rope_theta", theirs.get("rope_theta", 10_000.0))),
-        "scaling": _read_scaling(rope, theirs["max_position_embeddings"]),
-        "window": _read_window(theirs),
-        "attention_bias": "qkv"
-        if theirs["model_type"] == "qwen2"
-        else ("all" if theirs.get("attention_bias") else "none"),
-        "feedforward_bias": theirs.get("mlp_bias", False),
+    return (
+        to_our_keys(theirs, HF_KEYS)
+        | _read_head(theirs)
+        | {
+            "activation": our_word(HF_ACTIVATIONS, theirs, "hidden_act", "silu"),
+            "theta": float(rope.get("rope_theta", theirs.get("rope_theta", 10_000.0))),
+            "scaling": read_scaling(rope, theirs["max_position_embeddings"]),
+            "window": _read_window(theirs),
+            "attention_bias": "qkv"
+            if theirs["model_type"] == "qwen2"
+            else ("all" if theirs.get("attention_bias") else "none"),
+            "feedforward_bias": theirs.get("mlp_bias", False),
+        }
+    )
+
+
+def _read_head(theirs: Mapping[str, Any]) -> dict[str, Any]:
+    architecture = architecture_of(theirs, "")
+    head = next((own for their, own in HF_HEADS.items() if architecture.endswith(their)), "lm")
+    if head not in LABELS:
+        return {}
+    return {
+        "head": head,
+        "n_labels": read_n_labels(theirs),
+        "head_dropout": theirs.get("classifier_dropout"),
     }
-
-
-def _read_scaling(rope: Mapping[str, Any], longest: int) -> dict[str, Any] | None:
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind == "default":
-        return None
-    ours = {own: rope[key] for key, own in HF_SCALING.items() if rope.get(key) is not None}
-    ours |= {"kind": kind, "trained": ours.get("trained", longest)}
-    ours |= {key: tuple(map(float, ours[key])) for key in ("short", "long") if key in ours}
-    ours |= {key: float(ours[key]) for key in ("factor", "low", "high", "strength") if key in ours}
-    factor = ours.setdefault("factor", longest / ours["trained"])
-    if kind == "yarn" and "strength" not in ours:
-        weights = (rope.get("mscale"), rope.get("mscale_all_dim"))
-        ours["strength"] = (
-            rotary.yarn_strength(factor, weights[0]) / rotary.yarn_strength(factor, weights[1])
-            if weights[0] and weights[1]
-            else rotary.yarn_strength(factor)
-        )
-    if kind == "longrope" and "strength" not in ours:
-        ours["strength"] = rotary.longrope_strength(factor, ours["trained"])
-    return ours
 
 
 def _read_window(theirs: Mapping[str, Any]) -> int | None:
@@ -250,40 +239,28 @@ def _read_window(theirs: Mapping[str, Any]) -> int | None:
 def write_config(config: FamilyConfig) -> dict[str, Any]:
     """Our keys as Hugging Face's `config.json`."""
     assert isinstance(config, LlamaConfig)
-    return to_their_keys(config, HF_KEYS) | {
-        "num_key_value_heads": config.n_kv_heads or config.n_heads,
-        "head_dim": config.width,
-        "hidden_act": their_word(HF_ACTIVATIONS, config.activation),
-        "attention_bias": config.attention_bias == "all",
-        "mlp_bias": config.feedforward_bias,
-        "sliding_window": config.window,
-        "use_sliding_window": config.window is not None,
-        "max_window_layers": config.n_layers if config.window is None else 0,
-        "rope_parameters": {"rope_theta": config.theta, **_write_scaling(config.scaling)},
-    }
-
-
-def _write_scaling(scaling: Scaling | None) -> dict[str, Any]:
-    if scaling is None:
-        return {"rope_type": "default"}
-    ours = scaling.model_dump(exclude_none=True)
-    trained = "original_max_position_embeddings"
-    takes = {
-        "linear": ["factor"],
-        "dynamic": ["factor"],
-        "yarn": ["factor", trained, "beta_slow", "beta_fast", "truncate", "attention_factor"],
-        "llama3": ["factor", trained, "low_freq_factor", "high_freq_factor"],
-        "longrope": ["factor", trained, "attention_factor", "short_factor", "long_factor"],
-    }[scaling.kind]
-    ours.setdefault("high", 32.0 if scaling.kind == "yarn" else 4.0)
-    return {"rope_type": scaling.kind} | {key: ours[HF_SCALING[key]] for key in takes}
+    labels = write_labels(config.n_labels) | {"classifier_dropout": config.head_dropout}
+    return (
+        to_their_keys(config, HF_KEYS)
+        | (labels if config.head in LABELS else {})
+        | {
+            "num_key_value_heads": config.n_kv_heads or config.n_heads,
+            "head_dim": config.width,
+            "hidden_act": their_word(HF_ACTIVATIONS, config.activation),
+            "attention_bias": config.attention_bias == "all",
+            "mlp_bias": config.feedforward_bias,
+            "sliding_window": config.window,
+            "use_sliding_window": config.window is not None,
+            "max_window_layers": config.n_layers if config.window is None else 0,
+            "rope_parameters": {"rope_theta": config.theta, **write_scaling(config.scaling)},
+        }
+    )
 
 
 _OURS = "stack.blocks.{i}"
 NAMES: list[Rule] = [
     Rule("embed_tokens.weight", "embed.table.weight"),
     Rule("norm.weight", "stack.norm.weight"),
-    Rule("lm_head.weight", "head.weight"),
     Rule("layers.{i}.input_layernorm.weight", f"{_OURS}.attention.norm.weight"),
     Rule("layers.{i}.post_attention_layernorm.weight", f"{_OURS}.feedforward.norm.weight"),
     *(
@@ -295,6 +272,28 @@ NAMES: list[Rule] = [
         for x in ("gate", "up", "down")
     ),
 ]
+
+
+HEADS: dict[str, Rule] = {
+    "lm": Rule("lm_head.weight", "head.weight"),
+    "classify": Rule("score.weight", "head.weight"),
+    "tag": Rule("score.{p}", "head.{p}"),
+}
+
+
+def _names(config: FamilyConfig) -> list[Rule]:
+    assert isinstance(config, LlamaConfig)
+    return [*NAMES, HEADS[config.head]]
+
+
+def _architecture(name: str) -> Callable[[FamilyConfig], str]:
+    """The class of transformers for a configuration."""
+
+    def of(config: FamilyConfig) -> str:
+        assert isinstance(config, LlamaConfig)
+        return name + {own: their for their, own in HF_HEADS.items()}[config.head]
+
+    return of
 
 
 def _is_qwen(config: FamilyConfig) -> bool:
@@ -312,9 +311,10 @@ def _convention(
         Convention(
             family="llama",
             model_type=model_type,
-            architecture=lambda config: f"{name}ForCausalLM",
+            architecture=_architecture(name),
             prefix="model.",
-            names=lambda config: NAMES,
+            names=_names,
+            outside=r"(lm_head|score)\..*",
             constants=(r"layers\.\d+\.self_attn\.rotary_emb\.inv_freq",),
             read=read_config,
             write=write_config,
