@@ -39,6 +39,23 @@ def test_several_references(saved):
     assert list(read(data, "train")) == [Pair("a", ("A", "AA")), Pair("b", ("B",))]
 
 
+def test_a_second_text_and_names_of_labels(tmp_path):
+    features = datasets.Features(
+        {"a": datasets.Value("string"), "b": datasets.Value("string")}
+        | {"label": datasets.ClassLabel(names=["no", "yes"])}
+    )
+    rows = [{"a": "x", "b": "y", "label": 1}, {"a": "x", "b": "z", "label": -1}]
+    split = datasets.Dataset.from_list(rows, features=features)
+    datasets.DatasetDict({"train": split}).save_to_disk(str(tmp_path))
+    data = HubData(
+        kind="huggingface", name=str(tmp_path), source="a", second="b", target="label", valid=None
+    )
+    found = read(data, "train")
+    assert next(found) == Pair("x", ("yes",), "y")
+    with pytest.raises(ValueError, match=r"the target of row 1 of .* is of type int: give text"):
+        next(found)
+
+
 def test_folder_of_files(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     (tmp_path / "data").mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from sublayer.config.schema import TableData
 from sublayer.data.pair import Pair
 from sublayer.data.source import read
-from sublayer.data.table import read_jsonl, read_tsv
+from sublayer.data.table import read_csv, read_jsonl, read_tsv
 
 field = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\n\r\t"), min_size=1)
 json_value = st.recursive(
@@ -117,7 +118,7 @@ def test_any_json_is_read_or_refused_in_one_sentence(folder, row):
 @given(content=st.text(st.sampled_from('{}[]":,\\u0 dest1.e\n\t')))
 def test_any_text_is_read_or_refused_in_one_sentence(folder, content):
     file = write(folder / "any.jsonl", content)
-    for reader in (read_jsonl, read_tsv):
+    for reader in (read_jsonl, read_tsv, read_csv):
         try:
             assert all(isinstance(pair, Pair) for pair in reader(file, "s", "t"))
         except ValueError as error:
@@ -153,3 +154,57 @@ def test_json_columns_have_no_numbers(tmp_path):
         match=r"JSON lines have named values: give 'source' and 'target' in \[data\] as text",
     ):
         read(data, "train")
+
+
+def test_a_second_text(tmp_path):
+    expected = [Pair("a", ("B",), "c")]
+    for kind, text in {
+        "tsv": "s\tu\tt\na\tc\tB\n",
+        "csv": 's,u,t\na,c,"B"\n',
+        "jsonl": '{"s": "a", "t": "B", "u": "c"}',
+    }.items():
+        file = write(tmp_path / kind, text)
+        data = TableData(kind=kind, train=file, source="s", target="t", second="u")
+        assert list(read(data, "train")) == expected
+
+
+def test_a_second_text_that_is_not_there(tmp_path):
+    file = write(tmp_path / "a.jsonl", '{"s": "a", "t": "B", "u": null}')
+    with pytest.raises(ValueError, match=r"the second text of .*:1 is of type NoneType: give text"):
+        list(read_jsonl(file, "s", "t", "u"))
+    with pytest.raises(ValueError, match=r"a\.jsonl:1 has no key 'v'; known: s, t, u"):
+        list(read_jsonl(file, "s", "t", "v"))
+
+
+@given(
+    rows=st.lists(st.tuples(*[st.text(st.sampled_from('ab,;"é \n'))] * 2).filter(any), min_size=1)
+)
+def test_csv_comes_back(folder, rows):
+    with (folder / "a.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("s", "t"), *rows])
+    found = list(read_csv(str(folder / "a.csv"), "s", "t"))
+    assert found == [Pair(source, (target,)) for source, target in rows]
+
+
+def test_several_labels_in_a_field(tmp_path):
+    file = write(tmp_path / "a.tsv", 'a\t["X", "Y"]\nb\t["X"\nc\t["X", 1, "Y"]\nd\t[]\n')
+    assert [pair.targets for pair in read_tsv(file, 0, 1)] == [
+        ("X", "Y"),
+        ('["X"',),
+        ('["X", 1, "Y"]',),
+        ("[]",),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("c", r"a\.csv:3 has no field 1, counted from 0, but 1 in all: quote fields with commas"),
+        ('"c"d,e', r"a\.csv:3 is not CSV \(.*\): put a field with quotes into quotes"),
+        ('"c,d', r"a\.csv:3 is not CSV \(.*\): put a field with quotes into quotes"),
+    ],
+)
+def test_wrong_csv(tmp_path, row, message):
+    file = write(tmp_path / "a.csv", f"s,t\na,B\n{row}\n")
+    with pytest.raises(ValueError, match=message):
+        list(read_csv(file, "s", "t"))
