@@ -114,7 +114,8 @@ def test_a_later_override_wins(recipe):
         ),
         (
             "data={}",
-            "data.kind: is missing; known: cmudict, huggingface, jsonl, lines, po, tmx, tsv",
+            "data.kind: is missing; known: catalogs, cmudict, conll, csv, digits, huggingface, "
+            "images, jsonl, lines, parquet, po, python, squad, text, tmx, tsv",
         ),
         ("data.splits.train=80", "data.splits: train, valid and test add up to 90, not 100"),
         ("tokenizer={}", "tokenizer: give either 'shared', or both 'source' and 'target'"),
