@@ -65,7 +65,7 @@ ANSWERS = "ForQuestionAnswering"
 CASES = [
     *((name, CLASSES, {"num_labels": 3}) for name in FAMILIES),
     *((name, TAGS, {"num_labels": 5}) for name in FAMILIES),
-    *((name, ANSWERS, {}) for name in ("Bert", "Roberta", "DistilBert", "Albert")),
+    *((name, ANSWERS, {}) for name in FAMILIES),
     ("Bert", CLASSES, {"num_labels": 1, "type_vocab_size": 3, "classifier_dropout": 0.3}),
     ("Roberta", CLASSES, {"hidden_act": "relu", "layer_norm_eps": 1e-3, "num_labels": 7}),
     ("DistilBert", CLASSES, {"seq_classif_dropout": 0.4, "activation": "relu"}),

@@ -60,12 +60,13 @@ class GPTConfig(FamilyConfig):
     activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu_tanh"
     tied: bool = True
     """Whether the language model's head is the embedding table."""
-    head: Literal["lm", "classify", "tag"] = "lm"
-    """What it is trained for: the next token, labels of texts, or labels of tokens."""
+    head: Literal["lm", "classify", "tag", "answer"] = "lm"
+    """What it is trained for: the next token; labels of texts, or of tokens; where in the text an
+    answer starts and ends."""
     n_labels: PositiveInt = 2
     """Of texts or tokens."""
     head_dropout: Fraction | None = None
-    """On what labels are read from; None: 0.1 for tokens, none for texts."""
+    """On what labels are read from; None: 0.1 for those of tokens, else none."""
 
     SIZES: ClassVar = {
         "tiny": {"d_model": 128, "n_layers": 4, "n_heads": 4, "max_length": 256},
@@ -105,11 +106,12 @@ class GPTConfig(FamilyConfig):
         return LanguageModel(TokenEmbedding(table), stack, head, max_length=self.max_length)
 
     def _classifier(self, table: nn.Embedding, stack: Stack) -> Classifier:
+        n_labels = 2 if self.head == "answer" else self.n_labels
         return Classifier(
             TokenEmbedding(table),
             stack,
-            EveryToken() if self.head == "tag" else LastToken(),
-            nn.Linear(self.d_model, self.n_labels, bias=self.head == "tag"),
+            LastToken() if self.head == "classify" else EveryToken(),
+            nn.Linear(self.d_model, n_labels, bias=self.head != "classify"),
             mask=Causal(),
             dropout=self.labels_dropout,
             max_length=self.max_length,
@@ -160,6 +162,7 @@ HF_HEADS = {
     "GPT2LMHeadModel": "lm",
     "GPT2ForSequenceClassification": "classify",
     "GPT2ForTokenClassification": "tag",
+    "GPT2ForQuestionAnswering": "answer",
 }
 
 
@@ -217,6 +220,7 @@ HEADS: dict[str, Rule] = {
     "lm": Rule("lm_head.weight", "head.weight"),
     "classify": Rule("score.weight", "head.weight"),
     "tag": Rule("classifier.{p}", "head.{p}"),
+    "answer": Rule("qa_outputs.{p}", "head.{p}"),
 }
 
 
@@ -232,7 +236,7 @@ CONVENTIONS.add("gpt2")(
         architecture=_architecture,
         prefix="transformer.",
         names=_names,
-        outside=r"(lm_head|score|classifier)\..*",
+        outside=r"(lm_head|score|classifier|qa_outputs)\..*",
         constants=(r"h\.\d+\.attn\.(bias|masked_bias)",),
         read=read_config,
         write=write_config,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -28,12 +28,13 @@ Reader = Callable[[Mapping[str, Any], Set[str]], dict[str, Any]]
 class Convention:
     """How Hugging Face writes a family down.
 
-    `prefix` stands before the names of the body in models with a head, and may be missing;
-    `outside` is the pattern of names it never stands before, and `bare` the class of transformers
-    that is the body alone, which has none. `constants` are patterns of tensors
-    that follow from the configuration, and `unused` of those that a model has no use for, which old
-    folders hold all the same. `fits` tells which of a family's model types can hold a
-    configuration, and `architecture` which class of transformers it is then.
+    `prefix` stands before the names of the body in models with a head, and may be missing; some
+    classes of transformers have their own in `prefixes`. `outside` is the pattern of names it never
+    stands before, and `bare` the class of transformers that is the body alone, which has none.
+    `constants` are patterns of tensors that follow from the configuration, and `unused` of those
+    that a model has no use for, which old folders hold all the same. `fits` tells which of a
+    family's model types can hold a configuration, and `architecture` which class of transformers
+    it is then.
     """
 
     family: str
@@ -45,6 +46,7 @@ class Convention:
     write: Callable[[FamilyConfig], dict[str, Any]]
     fits: Callable[[FamilyConfig], bool] = lambda config: True
     constants: Sequence[str] = ()
+    prefixes: Mapping[str, str] = field(default_factory=dict)
     unused: Callable[[FamilyConfig], Sequence[str]] = lambda config: ()
     outside: str = r"lm_head\..*"
     bare: str = ""
@@ -123,7 +125,7 @@ def read_network(folder: Path) -> tuple[str, FamilyConfig, nn.Module]:
     """
     keys = load_json(folder / "config.json")
     convention = convention_of(keys, folder / "config.json")
-    tensors = _body_names(_read_weights(folder), convention)
+    tensors = _body_names(_read_weights(folder), convention, architecture_of(keys, ""))
     config = configure(convention.family, **convention.read(keys, tensors.keys()))
     network = config.build()
     ours = to_ours(_without(tensors, convention.unused(config)), convention.names(config))
@@ -165,9 +167,10 @@ def write_network(
     convention = convention_for(family, config)
     theirs = to_theirs(network_tensors(network), convention.names(config))
     architecture = convention.architecture(config)
+    prefix = convention.prefixes.get(architecture, convention.prefix)
     is_bare = architecture == convention.bare
     named = {
-        name if is_bare or re.fullmatch(convention.outside, name) else convention.prefix + name: t
+        name if is_bare or re.fullmatch(convention.outside, name) else prefix + name: t
         for name, t in theirs.items()
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -202,9 +205,12 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
     raise ValueError(f"{folder / WEIGHTS} is not there; is {folder} a model?")
 
 
-def _body_names(tensors: Mapping[str, Tensor], convention: Convention) -> dict[str, Tensor]:
+def _body_names(
+    tensors: Mapping[str, Tensor], convention: Convention, architecture: str
+) -> dict[str, Tensor]:
     """Without prefix and constants, in float32; norms under their names of today."""
-    short = {name.removeprefix(convention.prefix): t.float() for name, t in tensors.items()}
+    prefix = convention.prefixes.get(architecture, convention.prefix)
+    short = {name.removeprefix(prefix): t.float() for name, t in tensors.items()}
     for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
         short = {
             name.removesuffix(old) + new if name.endswith(old) else name: t

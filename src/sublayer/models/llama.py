@@ -72,12 +72,13 @@ class LlamaConfig(FamilyConfig):
     feedforward_bias: bool = False
     tied: bool = False
     """Whether the language model's head is the embedding table."""
-    head: Literal["lm", "classify", "tag"] = "lm"
-    """What it is trained for: the next token, labels of texts, or labels of tokens."""
+    head: Literal["lm", "classify", "tag", "answer"] = "lm"
+    """What it is trained for: the next token; labels of texts, or of tokens; where in the text an
+    answer starts and ends."""
     n_labels: PositiveInt = 2
     """Of texts or tokens."""
     head_dropout: Fraction | None = None
-    """On what labels are read from; None: 0.1 for tokens, none for texts."""
+    """On what labels are read from; None: 0.1 for those of tokens, else none."""
 
     SIZES: ClassVar = {
         "tiny": {"d_model": 128, "n_layers": 4, "n_heads": 4, "n_kv_heads": 2, "d_ff": 344},
@@ -132,11 +133,12 @@ class LlamaConfig(FamilyConfig):
         return network
 
     def _classifier(self, table: nn.Embedding, stack: Stack, mask: Mask) -> Classifier:
+        n_labels = 2 if self.head == "answer" else self.n_labels
         return Classifier(
             TokenEmbedding(table),
             stack,
-            EveryToken() if self.head == "tag" else LastToken(),
-            nn.Linear(self.d_model, self.n_labels, bias=self.head == "tag"),
+            LastToken() if self.head == "classify" else EveryToken(),
+            nn.Linear(self.d_model, n_labels, bias=self.head != "classify"),
             mask=mask,
             dropout=self.labels_dropout,
         )
@@ -187,6 +189,7 @@ HF_HEADS = {
     "ForCausalLM": "lm",
     "ForSequenceClassification": "classify",
     "ForTokenClassification": "tag",
+    "ForQuestionAnswering": "answer",
 }
 HF_ACTIVATIONS = {"silu": "silu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh"}
 
@@ -278,6 +281,7 @@ HEADS: dict[str, Rule] = {
     "lm": Rule("lm_head.weight", "head.weight"),
     "classify": Rule("score.weight", "head.weight"),
     "tag": Rule("score.{p}", "head.{p}"),
+    "answer": Rule("qa_outputs.{p}", "head.{p}"),
 }
 
 
@@ -314,7 +318,8 @@ def _convention(
             architecture=_architecture(name),
             prefix="model.",
             names=_names,
-            outside=r"(lm_head|score)\..*",
+            outside=r"(lm_head|score|qa_outputs)\..*",
+            prefixes={f"{x}ForQuestionAnswering": "transformer." for x in ("Llama", "Qwen2")},
             constants=(r"layers\.\d+\.self_attn\.rotary_emb\.inv_freq",),
             read=read_config,
             write=write_config,
