@@ -207,7 +207,7 @@ def test_there_and_back_is_exact(case):
 
 
 def test_dropout_is_where_theirs_is(case):
-    """In training, with no other dropout: what theirs drops is off by the same mean and share."""
+    """RoBERTa's classifier drops before its layer as well as after it."""
     theirs, folder = case
     _, config, ours = read_network(folder / "theirs")
     rates = {m.p for n, m in theirs.named_modules() if n in {"dropout", "classifier.dropout"}}
