@@ -67,7 +67,8 @@ def network(request):
     family, keys = MODELS[request.param]
     network = build(family, **keys).eval()
     for weight in network.parameters():
-        torch.nn.init.normal_(weight, std=0.3)
+        if weight.ndim == 2:
+            torch.nn.init.normal_(weight, std=0.3)
     return network
 
 
@@ -83,7 +84,8 @@ def stack(request):
 
     stack = Stack([block(), block()], SCHEMES[request.param]()).eval()
     for weight in stack.parameters():
-        torch.nn.init.normal_(weight, std=0.3)
+        if weight.ndim == 2:
+            torch.nn.init.normal_(weight, std=0.3)
     return stack
 
 
