@@ -136,6 +136,15 @@ def test_beam_search_finds_what_plain_beam_search_finds(network, penalty, strict
         assert [h.score for h in found] == pytest.approx([s for _, s in expected], abs=1e-4)
 
 
+def test_several_samples_differ_and_the_first_is_that_of_a_call(network):
+    warm = replace(SAMPLE, max_new=20, temperature=1.5)
+    continuer = Continuer(network, LETTERS, warm)
+    found = continuer.n_best(PROMPTS, 3)
+    assert [row[0].text for row in found] == continuer(PROMPTS)
+    assert continuer.n_best(PROMPTS, 2) == [row[:2] for row in found]
+    assert len({c.text for row in found for c in row}) > len(PROMPTS)
+
+
 def test_n_best_are_in_order(network):
     for found in Continuer(network, LETTERS, SEARCHES["beam"]).n_best(PROMPTS, 3):
         assert [c.score for c in found] == sorted((c.score for c in found), reverse=True)
@@ -220,8 +229,8 @@ def test_an_empty_prompt_needs_a_begin(network):
 def test_what_does_not_go_together_is_refused(network):
     with pytest.raises(ValueError, match="a beam search knows its text at the end only"):
         Continuer(network, LETTERS, SEARCHES["beam"]).stream("abc")
-    with pytest.raises(ValueError, match="a sampling gives one text a prompt, not 2"):
-        Continuer(network, LETTERS, SAMPLE).n_best(PROMPTS, 2)
+    with pytest.raises(ValueError, match="n_best 4 must lie between 1 and the beam, 3"):
+        Continuer(network, LETTERS, SEARCHES["beam"]).n_best(PROMPTS, 4)
     with pytest.raises(ValueError, match="give a list of prompts, not one prompt"):
         Continuer(network, LETTERS, SAMPLE)("abc")
 

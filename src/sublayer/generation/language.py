@@ -75,24 +75,30 @@ class Continuer:
     def n_best(
         self, prompts: Sequence[str], n: int, progress: Callable[[int], None] | None = None
     ) -> list[list[Continuation]]:
-        """The `n` best continuations of each prompt, best first; a sampling has one.
+        """The `n` best continuations of each prompt, best first, or `n` samples as they were drawn.
 
         `progress` hears after each batch how many prompts it finished.
 
         Raises:
-            ValueError: `n` is more than there are, or a prompt is too long for the model.
+            ValueError: `n` is more than the beam, or a prompt is too long for the model.
         """
         if isinstance(prompts, str):
             raise ValueError("give a list of prompts, not one prompt")
-        options = self._options(n)
+        options, draws = self.options, n
+        if isinstance(options, SearchOptions):
+            options, draws = replace(options, n_best=n), 1
         ids = [self._encode(prompt) for prompt in prompts]
         limits = room(self.network, ids, options)
         lengths = [len(row) + limit for row, limit in zip(ids, limits, strict=True)]
         beam = options.beam if isinstance(options, SearchOptions) else 1
         out: list[list[Continuation]] = [[] for _ in prompts]
         for rows in batches(lengths, self.batch_tokens // beam):
-            for row, found in zip(rows, self._continue(ids, rows, options), strict=True):
-                out[row] = [self._continuation(ids[row], h) for h in found]
+            for draw in range(draws):
+                # numbers of their own for further draws, so that the first is that of a call
+                numbers = [row + draw * 2**32 for row in rows]
+                found = self._continue([ids[row] for row in rows], numbers, options)
+                for row, hypotheses in zip(rows, found, strict=True):
+                    out[row] += [self._continuation(ids[row], h) for h in hypotheses]
             if progress is not None:
                 progress(len(rows))
         return out
@@ -106,15 +112,6 @@ class Continuer:
         ids = self._encode(prompt)
         return stream(self.network, ids, self.options, self.tokenizer.decode, self.stops)
 
-    def _options(self, n: int) -> SearchOptions | SampleOptions:
-        if isinstance(self.options, SearchOptions):
-            return replace(self.options, n_best=n)
-        if n != 1:
-            raise ValueError(
-                f"a sampling gives one text a prompt, not {n}; sample with other seeds"
-            )
-        return self.options
-
     def _encode(self, prompt: str) -> list[int]:
         bos = self.tokenizer.special.bos
         return [*([] if bos is None else [bos]), *self.tokenizer.encode(prompt)]
@@ -124,9 +121,11 @@ class Continuer:
         return self.options.stop if isinstance(self.options, SampleOptions) else ()
 
     def _continue(
-        self, ids: list[list[int]], rows: list[int], options: SearchOptions | SampleOptions
+        self,
+        prompts: list[list[int]],
+        numbers: list[int],
+        options: SearchOptions | SampleOptions,
     ) -> list[list[Hypothesis]]:
-        prompts = [ids[row] for row in rows]
         pieces = [Pieces(self.tokenizer.decode, prompt, self._stop) for prompt in prompts]
 
         def watch(row: int, token: int) -> bool:
@@ -134,7 +133,9 @@ class Continuer:
                 pieces[row].push(token)
             return pieces[row].stopped
 
-        return continue_ids(self.network, prompts, options, self.stops, numbers=rows, watch=watch)
+        return continue_ids(
+            self.network, prompts, options, self.stops, numbers=numbers, watch=watch
+        )
 
     def _continuation(self, prompt: list[int], found: Hypothesis) -> Continuation:
         text = Pieces(self.tokenizer.decode, prompt, self._stop).all(found.ids)
