@@ -164,9 +164,9 @@ class Evaluation(Section):
     """What is measured."""
 
     metrics: list[str] = Field(default=[])
-    """Names from `metrics/`: bleu, chrf, ter, exact_match, wer, per; perplexity is always given."""
+    """Names from `metrics/`, such as bleu, wer, accuracy; perplexity is always given."""
     lowercase: bool = False
-    """Score lower-cased text (sacrebleu's `lc`)."""
+    """Score lower-cased text (sacrebleu's `lc`); labels and tags keep their case."""
     tokenize: str = "13a"
     """sacrebleu's tokenizer for BLEU."""
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+
+from sublayer.config import optional
 
 
-@contextmanager
-def needs(package: str, extra: str) -> Iterator[None]:
+def needs(package: str, extra: str) -> AbstractContextManager[None]:
     """Around the import of `package`, which the package's extra `extra` installs.
 
     Raises:
         ValueError: it is not installed.
     """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"this kind of data needs the package {package}: pip install 'sublayer[{extra}]'"
-        ) from error
+    return optional.needs("this kind of data", package, extra)

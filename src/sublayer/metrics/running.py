@@ -22,6 +22,24 @@ class Score:
     signature: str
 
 
+def check_rows(name: str, hypotheses: Sequence[str], references: References) -> None:
+    """What every score asks of its rows.
+
+    Raises:
+        ValueError: there are no rows, the two differ in number, or a row has no reference.
+    """
+    if len(hypotheses) != len(references):
+        raise ValueError(
+            f"{name}: {len(hypotheses)} hypotheses but {len(references)} rows of "
+            "references; give one row of references for each hypothesis"
+        )
+    if not hypotheses:
+        raise ValueError(f"{name}: there are no rows to score; give at least one")
+    for row, known in enumerate(references):
+        if not known:
+            raise ValueError(f"{name}: row {row} has no reference; leave it out or give it one")
+
+
 class Metric(ABC):
     """Abstract. Outputs against one or more references a row, all rows at once.
 
@@ -37,18 +55,7 @@ class Metric(ABC):
         Raises:
             ValueError: there are no rows, the two differ in number, or a row has no reference.
         """
-        if len(hypotheses) != len(references):
-            raise ValueError(
-                f"{self.name}: {len(hypotheses)} hypotheses but {len(references)} rows of "
-                "references; give one row of references for each hypothesis"
-            )
-        if not hypotheses:
-            raise ValueError(f"{self.name}: there are no rows to score; give at least one")
-        for row, known in enumerate(references):
-            if not known:
-                raise ValueError(
-                    f"{self.name}: row {row} has no reference; leave it out or give it one"
-                )
+        check_rows(self.name, hypotheses, references)
         return self._score(hypotheses, references)
 
     @abstractmethod
