@@ -215,6 +215,7 @@ def test_a_prompt_that_is_longer_than_the_model_is_refused():
 def test_an_empty_prompt_needs_a_begin(network):
     bare = SimpleNamespace(
         special=SimpleNamespace(pad=None, bos=None, eos=None),
+        opening=(),
         encode=LETTERS.encode,
         decode=LETTERS.decode,
     )

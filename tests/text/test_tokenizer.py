@@ -82,7 +82,7 @@ def test_wordpiece_normalises_spaces_only(tokenizers):
 @every_kind
 @given(texts=st.lists(any_text | spaced, max_size=4))
 def test_batch_is_what_the_pipeline_gives_for_each_text(tokenizers, kind, texts):
-    whole = tokenizers[kind]._pipeline.encode_batch(texts, add_special_tokens=False)
+    whole = tokenizers[kind].codec.pipeline.encode_batch(texts, add_special_tokens=False)
     assert tokenizers[kind].encode_batch(texts) == [text.ids for text in whole]
 
 
@@ -150,9 +150,9 @@ def test_saved_and_loaded(tokenizers, kind, tmp_path):
 def test_forgets_words_and_goes_on(tokenizers, monkeypatch):
     tokenizer = tokenizers["bpe"]
     expected = tokenizer.encode_batch(TEXTS)
-    monkeypatch.setattr("sublayer.text.tokenizer.REMEMBERED", 10)
+    monkeypatch.setattr("sublayer.text.codec.REMEMBERED", 10)
     assert [tokenizer.encode_batch(TEXTS) for _ in range(3)] == [expected] * 3
-    assert len(tokenizer._known) < 100
+    assert len(tokenizer.codec._known) < 100
 
 
 @every_kind

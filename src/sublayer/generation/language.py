@@ -23,6 +23,10 @@ class Coder(Protocol):
     def special(self) -> Ids:
         """The special ids."""
 
+    @property
+    def opening(self) -> Sequence[int]:
+        """Ids before a text: the begin, where there is one."""
+
     def encode(self, text: str) -> list[int]:
         """Ids, without begin and end."""
 
@@ -113,8 +117,7 @@ class Continuer:
         return stream(self.network, ids, self.options, self.tokenizer.decode, self.stops)
 
     def _encode(self, prompt: str) -> list[int]:
-        bos = self.tokenizer.special.bos
-        return [*([] if bos is None else [bos]), *self.tokenizer.encode(prompt)]
+        return [*self.tokenizer.opening, *self.tokenizer.encode(prompt)]
 
     @property
     def _stop(self) -> tuple[str, ...]:

@@ -1,46 +1,39 @@
-"""Text to ids and back, by a vocabulary learned from the run's own data."""
+"""Text to ids and back, by a vocabulary learned from the run's own data, or one made elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Protocol, final, runtime_checkable
+from typing import Any, Protocol, final, runtime_checkable
 
 from tokenizers import Tokenizer as Pipeline
-from tokenizers import decoders
 
-from sublayer.config.files import atomic_write
+from sublayer.config.files import atomic_write, dump_json, load_json
 from sublayer.config.schema import TokenizerSection, TokenizerSide
+from sublayer.text.codec import Codec, ForeignCodec, LearnedCodec
 from sublayer.text.kinds import learn
-from sublayer.text.special import MASK, TOKENS, Special, sentinel
+from sublayer.text.sentencepiece import SentencePieceCodec
+from sublayer.text.special import MASK, TOKENS, Framing, Special, sentinel
 
 SAMPLE = 2**25
 """Characters that vocabularies are learned from; longer texts are thinned evenly to fit."""
 
-REMEMBERED = 2**20
-"""Characters of words whose ids are remembered: some tens of megabytes in all."""
-
 
 @final
 class Tokenizer:
-    """One vocabulary. Ids 0 to 3 are `Special`; no text is encoded to padding, begin or end.
+    """One vocabulary, its special ids, and how they stand round texts.
 
-    `bpe` and `unigram` are made of bytes, so they know and give back any text. `characters` and
-    `words` have `<unk>` for what the training data did not have, `wordpiece` for words with such
-    characters.
+    One that is learned here has ids 0 to 3 as `Special`, and no text is encoded to padding, begin
+    or end. Its `bpe` and `unigram` are made of bytes, so they know and give back any text;
+    `characters` and `words` have `<unk>` for what the training data did not have, `wordpiece` for
+    words with such characters. Others are as they were made: `huggingface.py` reads them.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        # Else "</s>" in a text would end the sequence; the file does not keep this setting.
-        pipeline.encode_special_tokens = True
-        self._pipeline = pipeline
-        self.special = Special(mask=pipeline.token_to_id(MASK), sentinels=_sentinels(pipeline))
-        # The kind shows in how pieces are joined.
-        self._by_character = isinstance(pipeline.decoder, decoders.Fuse)
-        self._byte_level = isinstance(pipeline.decoder, decoders.Sequence)
-        self._forget()
+    def __init__(self, codec: Codec, special: Special, framing: Framing | None = None) -> None:
+        self.codec, self.special = codec, special
+        self.framing = Framing.of(special) if framing is None else framing
 
     @classmethod
     def train(
@@ -61,87 +54,129 @@ class Tokenizer:
                 "there is no text to train a tokenizer from: look into the training files of [data]"
             )
         pipeline = learn(side.kind, side.vocab_size, side.lowercase, chain([first], texts))
-        pipeline.add_special_tokens(list(extra))
-        return cls(pipeline)
+        tokenizer = cls(LearnedCodec(pipeline), Special())
+        tokenizer.add(extra)
+        return tokenizer
+
+    def add(self, extra: Sequence[str]) -> None:
+        """Special tokens behind the others; what there is one for already is left out.
+
+        Raises:
+            ValueError: the vocabulary can be given none.
+        """
+        wanted = [token for token in extra if token != MASK or self.special.mask is None]
+        self.codec.add(wanted)
+        mask = self.codec.id_of(MASK) if self.special.mask is None else self.special.mask
+        self.special = replace(self.special, mask=mask, sentinels=sentinels_of(self.codec))
 
     @property
     def vocab_size(self) -> int:
         """Number of ids, the special ones included."""
-        return self._pipeline.get_vocab_size()
+        return self.codec.size
+
+    @property
+    def opening(self) -> list[int]:
+        """The ids before a text."""
+        return list(self.framing.one[0])
+
+    def frame(
+        self, first: Sequence[int], second: Sequence[int] | None = None
+    ) -> tuple[list[int], list[int]]:
+        """The ids of a text, or two, between special ones, and the segment of each."""
+        return self.framing.frame(first, second)
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, without begin and end; an empty text has none."""
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
-        """Ids of each text, without begin and end.
+        """Ids of each text, without begin and end."""
+        return self.codec.encode_batch(list(texts))
 
-        Words come again and again, so each goes through the pipeline once and is then looked up,
-        which is several times faster; the ids are those that the pipeline gives for the whole text.
-        """
-        rows = [self._words(text) for text in texts]
-        if self._remembered > REMEMBERED:
-            self._forget()
-        known = self._known
-        new = [word for word in dict.fromkeys(chain.from_iterable(rows)) if word not in known]
-        encoded = self._pipeline.encode_batch_fast(new, add_special_tokens=False)
-        known.update(zip(new, (word.ids for word in encoded), strict=True))
-        self._remembered += sum(map(len, new))
-        return [list(chain.from_iterable(map(known.__getitem__, row))) for row in rows]
-
-    def _words(self, text: str) -> list[str]:
-        if self._by_character:
-            return list(text)
-        return text.split(" ") if text else []
-
-    def _forget(self) -> None:
-        """Remember no words; in a new dictionary, as another thread may be reading the old one."""
-        self._known: dict[str, list[int]] = {}
-        self._remembered = 0
-        if self._byte_level:
-            # Between two spaces in a row stands an empty word: its id is that of a space.
-            self._known[""] = self._pipeline.encode(" ", add_special_tokens=False).ids[:1]
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """Where in `text` the piece of each id of `encode` begins and ends, in characters."""
+        return self.codec.offsets(text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`; special ids give nothing."""
-        return self._pipeline.decode(list(ids))
+        return self.codec.decode(ids)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """What each id stands for, for people: `▁` is a space, `�` a part of a character."""
-        pieces = [piece for id in ids if (piece := self._pipeline.id_to_token(id)) is not None]
+        pieces = [piece for id in ids if (piece := self.codec.piece(id)) is not None]
         assert len(pieces) == len(ids), (
             f"not all ids are below the vocabulary's size, {self.vocab_size}: {ids}"
         )
-        if self._byte_level:
-            of_bytes = decoders.ByteLevel()
-            pieces = [piece if piece in TOKENS else of_bytes.decode([piece]) for piece in pieces]
         return [piece.replace(" ", "▁") for piece in pieces]
 
     def save(self, file: str | Path) -> None:
-        """Write the tokenizer in the format of Hugging Face's `tokenizer.json`."""
-        atomic_write(Path(file), self._pipeline.to_str(pretty=True))
+        """Write the tokenizer in the format of Hugging Face's `tokenizer.json`.
+
+        Of one made elsewhere, its special ids come first, in a file beside it.
+        """
+        file = Path(file)
+        if not isinstance(self.codec, LearnedCodec):
+            keys = {"special": asdict(self.special), "framing": asdict(self.framing)}
+            cleans = isinstance(self.codec, ForeignCodec) and self.codec.cleans
+            dump_json(keys | {"cleans": cleans}, _beside(file))
+        atomic_write(file, self.codec.as_json())
 
     @classmethod
     def load(cls, file: str | Path) -> Tokenizer:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: the file is missing, damaged, or no tokenizer with our special ids.
+            ValueError: the file is missing, damaged, or of other special ids.
         """
-        if not Path(file).is_file():
-            raise ValueError(f"there is no tokenizer {file}: give the folder of a run that has one")
-        try:
-            pipeline = Pipeline.from_str(Path(file).read_text(encoding="utf-8"))
-        except Exception as error:  # the library raises nothing narrower
-            raise ValueError(
-                f"{file} is not a tokenizer or is damaged ({error}): copy it again"
-            ) from error
+        file = Path(file)
+        if _beside(file).exists():
+            return cls._load_foreign(file, load_json(_beside(file)))
+        pipeline = read_pipeline(file)
         if [pipeline.token_to_id(token) for token in TOKENS] != [0, 1, 2, 3]:
             raise ValueError(
                 f"{file} does not have {' '.join(TOKENS)} as ids 0 to 3: "
                 "use a tokenizer trained here"
             )
-        return cls(pipeline)
+        codec = LearnedCodec(pipeline)
+        return cls(codec, Special(mask=codec.id_of(MASK), sentinels=sentinels_of(codec)))
+
+    @classmethod
+    def _load_foreign(cls, file: Path, keys: Mapping[str, Any]) -> Tokenizer:
+        special = Special(**keys["special"] | {"sentinels": tuple(keys["special"]["sentinels"])})
+        one, two = keys["framing"]["one"], keys["framing"]["two"]
+        framing = Framing(
+            (tuple(one[0]), tuple(one[1])),
+            (tuple(two[0]), tuple(two[1]), tuple(two[2])),
+            keys["framing"]["second"],
+        )
+        content = load_json(file)
+        codec: Codec
+        if "sentencepiece" in content:
+            codec = SentencePieceCodec.from_json(content)
+        else:
+            codec = ForeignCodec(read_pipeline(file), cleans=keys["cleans"])
+        return cls(codec, special, framing)
+
+
+def read_pipeline(file: Path) -> Pipeline:
+    """A `tokenizer.json`.
+
+    Raises:
+        ValueError: the file is missing or damaged.
+    """
+    if not Path(file).is_file():
+        raise ValueError(f"there is no tokenizer {file}: give the folder of a run that has one")
+    try:
+        pipeline = Pipeline.from_str(Path(file).read_text(encoding="utf-8"))
+    except Exception as error:  # the library raises nothing narrower
+        raise ValueError(
+            f"{file} is not a tokenizer or is damaged ({error}): copy it again"
+        ) from error
+    return pipeline
+
+
+def _beside(file: Path) -> Path:
+    return file.with_name(f"{file.stem}_special.json")
 
 
 @runtime_checkable
@@ -197,6 +232,12 @@ class Tokenizers:
             Tokenizer.train(section.target, targets, extra),
         )
 
+    def with_extra(self, extra: Sequence[str]) -> Tokenizers:
+        """The same with special tokens added where they are missing; ids there are keep theirs."""
+        for side in {self.source, self.target}:
+            side.add(extra)
+        return self
+
     def save(self, folder: str | Path) -> None:
         """Write `tokenizer.json`, or `tokenizer_source.json` and then `tokenizer_target.json`."""
         if self.shared:
@@ -222,9 +263,10 @@ class Tokenizers:
         return cls(both, both)
 
 
-def _sentinels(pipeline: Pipeline) -> tuple[int, ...]:
+def sentinels_of(codec: Codec) -> tuple[int, ...]:
+    """The ids of all sentinels, from the first on."""
     found: list[int] = []
-    while (id := pipeline.token_to_id(sentinel(len(found)))) is not None:
+    while (id := codec.id_of(sentinel(len(found)))) is not None:
         found.append(id)
     return tuple(found)
 
