@@ -49,23 +49,30 @@ def child(source: str, target: str, folder: str) -> None:
 
 def stages(source: str, target: str, folder: Path) -> Iterator[str]:
     """Do one stage after another, and say what was done."""
-    from sublayer.config.schema import LinesData, TokenizerSection, TokenizerSide
-    from sublayer.data.batch import collate
-    from sublayer.data.order import Order
+    import numpy as np
+
+    from sublayer.config.schema import (
+        LinesData,
+        Recipe,
+        TokenizerSection,
+        TokenizerSide,
+        Training,
+    )
     from sublayer.data.source import read
-    from sublayer.data.store import tokenize
-    from sublayer.text.tokenizer import Tokenizers
+    from sublayer.training.start import make_task, tokenize
 
     yield "import"
     data = LinesData(train=(source, target))
     section = TokenizerSection(shared=TokenizerSide(kind="bpe", vocab_size=8000))
-    tokenizers = Tokenizers.train(section, read(data, "train"))
+    recipe = Recipe(data=data, tokenizer=section, training=Training(steps=1))
+    task = make_task(recipe, read(data, "train"))
     yield "learn a joint BPE vocabulary of 8,000"
-    store = tokenize(data, "train", tokenizers, folder / "store")
+    store = tokenize(task, read(data, "train"), folder / "store")
     tokens = store.meta["source_tokens"] + store.meta["target_tokens"]
     yield f"tokenize {len(store):,} pairs into {tokens:,} tokens"
-    for batch in Order(store, 4096, seed=1).epoch(0):
-        collate(store.rows(batch), tokenizers.source.special, tokenizers.target.special)
+    order = task.order(store)
+    for batch in order.epoch(0):
+        task.collate(order.rows(batch), np.random.default_rng(0))
     yield "read them all, in random batches of 4,096 tokens"
 
 

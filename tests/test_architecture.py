@@ -15,6 +15,7 @@ ROWS = [  # low to high: a folder imports only from the rows above it here, and 
     {"layers", "text", "metrics"},
     {"models", "data"},
     {"objectives", "generation", "surgery", "lens", "scaling"},
+    {"tasks"},
     {"training"},
     {"serving"},
     {"cli"},

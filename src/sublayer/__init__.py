@@ -15,20 +15,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-    from sublayer.generation.predict import Predictor
+    from sublayer.tasks import Predictor
 
 __all__ = ["build", "load", "train"]
 
 
-def load(folder: str | Path, *, beam: int | None = None, device: str = "auto") -> Predictor:
+def load(folder: str | Path, *, device: str = "auto", **generation: Any) -> Predictor:
     """The model of a run folder: call it with texts; `.network` is the `nn.Module` inside.
 
+    `generation` are keys of the recipe's `[generation]` given another value: `beam=1`.
+
     Raises:
-        ValueError: the folder is no run, not finished, or damaged.
+        ValueError: the folder is no run, not finished, or damaged, or a key is wrong.
     """
     from sublayer.training.run import load_predictor
 
-    return load_predictor(Path(folder), beam=beam, device=device)
+    return load_predictor(Path(folder), generation, device=device)
 
 
 def build(family: str, size: str | None = None, **keys: Any) -> nn.Module:

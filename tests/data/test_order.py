@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sublayer.data.order import Order, cut, permutation
+from sublayer.data.order import BucketOrder, cut, permutation
 from sublayer.data.store import Store
 
 
@@ -58,22 +58,22 @@ def test_permutation_looks_random():
 
 @pytest.mark.parametrize("pool", [2**17, 1_000])
 def test_every_epoch_has_every_pair_once_in_a_new_order(store, pool):
-    order = Order(store, 4096, seed=1, pool=pool)
+    order = BucketOrder(store, 4096, seed=1, pool=pool)
     first, second = pairs_in(order.epoch(0)), pairs_in(order.epoch(1))
     assert sorted(first) == sorted(second) == list(range(len(store)))
     assert first != second
 
 
 def test_the_order_follows_from_the_seed(store):
-    first = [batch.tolist() for batch in Order(store, 4096, seed=1).epoch(2)]
-    assert [batch.tolist() for batch in Order(store, 4096, seed=1).epoch(2)] == first
-    assert [batch.tolist() for batch in Order(store, 4096, seed=2).epoch(2)] != first
+    first = [batch.tolist() for batch in BucketOrder(store, 4096, seed=1).epoch(2)]
+    assert [batch.tolist() for batch in BucketOrder(store, 4096, seed=1).epoch(2)] == first
+    assert [batch.tolist() for batch in BucketOrder(store, 4096, seed=2).epoch(2)] != first
 
 
 @pytest.mark.parametrize("batch_tokens", [1024, 4096])
 def test_batches_are_full_and_little_of_them_is_padding(store, batch_tokens):
     padded = tokens = count = 0
-    for batch in Order(store, batch_tokens, seed=1).epoch(0):
+    for batch in BucketOrder(store, batch_tokens, seed=1).epoch(0):
         lengths = store.lengths(batch) + 1
         assert len(batch) * lengths.max() <= batch_tokens
         padded += len(batch) * lengths.max(axis=0).sum()
@@ -84,7 +84,7 @@ def test_batches_are_full_and_little_of_them_is_padding(store, batch_tokens):
 
 
 def test_batches_come_in_no_order_of_length(store):
-    longest = [store.lengths(batch).max() for batch in Order(store, 4096, seed=1).epoch(0)]
+    longest = [store.lengths(batch).max() for batch in BucketOrder(store, 4096, seed=1).epoch(0)]
     assert abs(np.corrcoef(longest, np.arange(len(longest)))[0, 1]) < 0.3
 
 

@@ -13,10 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sublayer.config.schema import LinesData, TokenizerSection, TokenizerSide
-from sublayer.data.source import read
-from sublayer.data.store import CHUNK, Store, tokenize
-from sublayer.text.tokenizer import Tokenizers
+from sublayer.data.store import CHUNK, Store
 
 ids = st.lists(st.integers(0, 2**16 - 1), max_size=5)
 
@@ -129,61 +126,6 @@ def test_damaged_meta(tmp_path, meta):
     (tmp_path / "a" / "meta.json").write_text(meta, encoding="utf-8")
     with pytest.raises(ValueError, match="damaged: delete that folder"):
         Store.open(tmp_path / "a")
-
-
-SECTION = TokenizerSection(
-    source=TokenizerSide(kind="characters"), target=TokenizerSide(kind="words")
-)
-
-
-def write_lines(folder, sources: list[str], *targets: list[str]) -> LinesData:
-    files = []
-    for number, texts in enumerate([sources, *targets]):
-        (folder / str(number)).write_text("".join(text + "\n" for text in texts), encoding="utf-8")
-        files.append(str(folder / str(number)))
-    return LinesData(train=(files[0], files[1]), test=files, max_source=4, max_target=2)
-
-
-def test_tokenize_leaves_out_and_counts(tmp_path):
-    data = write_lines(
-        tmp_path,
-        ["ab", "", "abcd", "abcde", "b", " ", "a"],
-        ["A B", "A", "A", "A", " ", "A", "A B C"],
-    )
-    tokenizers = Tokenizers.train(SECTION, read(data, "train"))
-    store = tokenize(data, "train", tokenizers, tmp_path / "store")
-    assert [tokenizers.source.decode(source) for source, _ in pairs_of(store)] == ["ab", "abcd"]
-    assert [tokenizers.target.decode(target) for _, target in pairs_of(store)] == ["A B", "A"]
-    counts = {
-        "pairs": 2,
-        "source_tokens": 6,
-        "target_tokens": 3,
-        "skipped_empty": 3,
-        "skipped_long": 2,
-    }
-    assert dict(Store.open(tmp_path / "store").meta) == {**counts, "bytes_per_id": 2}
-
-
-def test_tokenize_takes_every_target(tmp_path):
-    data = write_lines(tmp_path, ["a", "b"], ["A", "B"], ["C", "D"])
-    tokenizers = Tokenizers.train(SECTION, read(data, "test"))
-    store = tokenize(data, "test", tokenizers, tmp_path / "store")
-    decoded = [
-        (tokenizers.source.decode(s), tokenizers.target.decode(t)) for s, t in pairs_of(store)
-    ]
-    assert decoded == [("a", "A"), ("a", "C"), ("b", "B"), ("b", "D")]
-
-
-def test_no_pair_is_left(tmp_path):
-    data = write_lines(tmp_path, ["", "abcde"], ["A", "B"])
-    tokenizers = Tokenizers.train(SECTION, read(data, "train"))
-    message = (
-        "no pair of the 'train' data is left: 1 have an empty side, 1 are too long; "
-        "correct the files"
-    )
-    with pytest.raises(ValueError, match=message):
-        tokenize(data, "train", tokenizers, tmp_path / "store")
-    assert not (tmp_path / "store").exists()
 
 
 def test_memory_does_not_grow_with_the_number_of_pairs(tmp_path, monkeypatch):

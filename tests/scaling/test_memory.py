@@ -81,7 +81,8 @@ def test_training_estimate_is_near_the_peak(shape, bfloat16):
     keys = dict(shape)
     batch = {name: keys.pop(name) for name in ("rows", "source", "target")}
     make = partial(build, "transformer", d_model=64, n_layers=2, n_heads=4, d_ff=256, **keys)
-    estimate = training_memory(make, **batch, bfloat16=bfloat16)
+    rows, source, target = batch.values()
+    estimate = training_memory(make, (rows, source), (rows, target), bfloat16=bfloat16)
     peak = measured(make().train(), **batch, bfloat16=bfloat16)
     assert peak / FACTOR < estimate.total < peak * FACTOR
 
@@ -89,7 +90,7 @@ def test_training_estimate_is_near_the_peak(shape, bfloat16):
 def test_weights_gradients_and_moments_are_four_times_the_parameters():
     make = partial(build, "transformer", "tiny", vocab_size=100)
     size = 4 * sum(parameter.numel() for parameter in make().parameters())
-    estimate = training_memory(make, 2, 5, 5, bfloat16=False)
+    estimate = training_memory(make, (2, 5), (2, 5), bfloat16=False)
     assert (estimate.weights, estimate.gradients, estimate.moments) == (size, size, 2 * size)
     assert estimate.total == 4 * size + estimate.activations + estimate.loss
 
@@ -97,9 +98,10 @@ def test_weights_gradients_and_moments_are_four_times_the_parameters():
 def test_activations_grow_with_the_batch_and_halve_with_bfloat16():
     make = partial(build, "transformer", "tiny", vocab_size=100)
     one, two = (
-        training_memory(make, rows, 50, 50, bfloat16=False).activations for rows in (64, 128)
+        training_memory(make, (rows, 50), (rows, 50), bfloat16=False).activations
+        for rows in (64, 128)
     )
-    half = training_memory(make, 128, 50, 50, bfloat16=True).activations
+    half = training_memory(make, (128, 50), (128, 50), bfloat16=True).activations
     assert two == pytest.approx(2 * one, rel=0.01)
     assert 0.4 < half / two < 0.9
 

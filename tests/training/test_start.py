@@ -17,7 +17,7 @@ from sublayer.training.checkpoint import mean_of, step_folders
 from sublayer.training.evaluate import evaluate
 from sublayer.training.log import read_records
 from sublayer.training.run import load_predictor
-from sublayer.training.start import model_config, train
+from sublayer.training.start import family_of, train
 
 
 def test_run_folder_is_all_there_is(make_recipe, tmp_path):
@@ -143,8 +143,8 @@ def test_evaluate_reports_scores_and_buckets(make_recipe, tmp_path):
 def test_evaluate_other_files(make_recipe, recipe_file, tmp_path):
     train(make_recipe(), tmp_path / "run")
     result = evaluate(tmp_path / "run", files=[str(recipe_file.parent / "valid.tsv")])
-    assert result.rows == 40
-    assert math.isfinite(result.metrics["perplexity"].value)
+    assert result.outcome.rows == 40
+    assert math.isfinite(result.outcome.metrics["perplexity"].value)
 
 
 # ---- what is refused -----------------------------------------------------------------------------
@@ -265,4 +265,4 @@ def test_a_family_of_one_vocabulary_wants_one_tokenizer():
         }
     )
     with pytest.raises(ValueError, match=r"t5 has one vocabulary; use \[tokenizer\.shared\]"):
-        model_config(recipe, 10, 10)
+        family_of(recipe)

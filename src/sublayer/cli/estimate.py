@@ -46,7 +46,8 @@ def print_estimate(e: Estimate) -> None:
     from sublayer.cli.show import plain_table
 
     console = Console()
-    table = plain_table("part", "parameters", "MFLOPs a pair")
+    unit = "target token" if e.target_tokens else "token"
+    table = plain_table("part", "parameters", "MFLOPs an example")
     for part in e.count.parts:
         shared = f" (+ {part.shared:,} of the {part.shared_with})" if part.shared else ""
         table.add_row(part.name, f"{part.parameters:,}{shared}", f"{part.flops / 1e6:,.2f}")
@@ -54,22 +55,25 @@ def print_estimate(e: Estimate) -> None:
         "all", f"{e.count.parameters:,}", f"{sum(p.flops for p in e.count.parts) / 1e6:,.2f}"
     )
     console.print(table)
-    pair = f"{e.source_tokens:.1f} + {e.target_tokens:.1f} tokens on average"
-    console.print(f"\n{e.pairs:,} training pairs of {pair}")
+    target = f" + {e.target_tokens:.1f}" if e.target_tokens else ""
     console.print(
-        f"per target token: {e.count.forward / 1e6:,.1f} MFLOPs forward, "
+        f"\n{e.examples:,} training examples of {e.source_tokens:.1f}{target} tokens on average"
+    )
+    console.print(
+        f"per {unit}: {e.count.forward / 1e6:,.1f} MFLOPs forward, "
         f"{e.count.training / 1e6:,.1f} in training\n"
     )
     table = plain_table("memory of a training step", "MiB")
     for name in ("weights", "gradients", "moments", "activations", "loss", "total"):
         table.add_row(name, f"{getattr(e.training, name) / 2**20:,.1f}")
     console.print(table)
+    if e.decoding is not None:
+        source = f", {e.decoding.per_source_token:,} a source token" if e.target_tokens else ""
+        console.print(
+            "state while decoding, each hypothesis: "
+            f"{e.decoding.per_target_token:,} bytes a {unit}{source}\n"
+        )
     console.print(
-        "state while decoding, each hypothesis: "
-        f"{e.decoding.per_target_token:,} bytes a target token, "
-        f"{e.decoding.per_source_token:,} a source token\n"
-    )
-    console.print(
-        f"here: {e.tokens_per_second:,.0f} target tokens/s, "
+        f"here: {e.tokens_per_second:,.0f} {unit}s/s, "
         f"{e.minutes:,.1f} min for {e.epochs:,.1f} epochs"
     )

@@ -19,8 +19,9 @@ def evaluate(
             help="Files in place of the test data, of the same kind (repeat: source, references)."
         ),
     ] = None,
-    beam: Annotated[
-        int | None, typer.Option(min=1, help="In place of the recipe's; 1 is greedy.")
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Keys of [generation], such as beam=1."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Write the model's outputs here, one a line.")
@@ -32,17 +33,25 @@ def evaluate(
 
     \b
     sublayer evaluate runs/pronounce
-    sublayer evaluate runs/de --data test.en --data test.de --beam 5 --json
+    sublayer evaluate runs/pronounce beam=1
+    sublayer evaluate runs/de --data test.en --data test.de --json
     """
     from sublayer.cli.progress import rows_bar
     from sublayer.cli.show import print_evaluation, print_json
-    from sublayer.config.files import atomic_write
+    from sublayer.config.files import atomic_write, read_changes
     from sublayer.training.evaluate import evaluate as measure
 
     with rows_bar("decoding") as progress:
-        result = measure(run, split, data or [], beam=beam, device=device, progress=progress)
+        result = measure(
+            run,
+            split,
+            data or [],
+            changes=read_changes(changes or []),
+            device=device,
+            progress=progress,
+        )
     if output is not None:
-        atomic_write(output, "".join(" ".join(text.splitlines()) + "\n" for text in result.outputs))
+        atomic_write(output, "".join(f"{text}\n" for text in result.outcome.outputs))
     if json:
         print_json(result.as_json())
     else:

@@ -24,10 +24,13 @@ def inspect(
     """
     from sublayer.lens.attention import cross_attention
     from sublayer.lens.report import check_kind, draw
+    from sublayer.tasks.seq2seq import TextToText
     from sublayer.training.run import load_predictor
 
     check_kind(out)
     predictor = load_predictor(run, device="cpu")
+    if not isinstance(predictor, TextToText):
+        raise ValueError(f"{run} is no model from text to text, so it has no alignment to draw")
     output = predictor([text])[0] if target is None else target
-    draw(cross_attention(predictor.network, predictor.tokenizers, text, output), out)
+    draw(cross_attention(predictor.writer.network, predictor.tokenizers, text, output), out)
     print(f"{text} -> {output}\n{out}")

@@ -3,45 +3,51 @@
 from __future__ import annotations
 
 import sys
-from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from sublayer.generation.predict import Prediction
 
 
 def predict(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
-    input: Annotated[Path | None, typer.Option(help="Texts, one a line; stdin by default.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Keys of [generation], such as beam=1."),
+    ] = None,
+    input: Annotated[
+        Path | None, typer.Option(help="Inputs, one a line; stdin by default.")
+    ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Where outputs go, one a line; stdout by default.")
+        Path | None,
+        typer.Option(help="Where answers go; stdout by default. Vectors: .npy or JSON lines."),
     ] = None,
-    beam: Annotated[
-        int | None, typer.Option(min=1, help="In place of the recipe's; 1 is greedy.")
-    ] = None,
-    n_best: Annotated[
-        int, typer.Option(min=1, help="Outputs a text, with score and log-probability.")
-    ] = 1,
+    n_best: Annotated[int, typer.Option(min=1, help="Answers to an input, with scores.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Use a model: text in, text out, a line for a line.
+    """Use a model for what it was trained for, a line for a line.
 
     \b
     echo hello | sublayer predict runs/pronounce
-    sublayer predict runs/pronounce --input words.txt --output phonemes.txt --beam 5
+    sublayer predict runs/pronounce --input words.txt --output phonemes.txt beam=5
     sublayer predict runs/pronounce --n-best 3 < words.txt
+    echo "def main" | sublayer predict runs/code temperature=0.8 top_p=0.95 seed=1
+    echo "Paris is the <mask> of France" | sublayer predict runs/masked --n-best 5
     """
+    from sublayer.cli.answers import as_json, as_text, write_vectors
     from sublayer.cli.progress import rows_bar
-    from sublayer.config.files import atomic_write
+    from sublayer.config.files import atomic_write, read_changes
     from sublayer.data.files import lines, text_lines
     from sublayer.training.run import load_predictor
 
-    predictor = load_predictor(run, beam=beam, device=device)
+    predictor = load_predictor(run, read_changes(changes or []), device=device)
     texts = list(text_lines(sys.stdin.buffer, "stdin") if input is None else lines(str(input)))
+    if len(texts) == 1 and output is None and n_best == 1 and not json and sys.stdout.isatty():
+        for piece in predictor.stream(texts[0]):
+            print(piece, end="", flush=True)
+        print()
+        return
     done = 0
 
     def advance(rows: int) -> None:
@@ -50,29 +56,15 @@ def predict(
         progress(done, len(texts))
 
     with rows_bar("predicting") as progress:
-        found = predictor.n_best(texts, n_best, advance)
+        found = predictor.results(texts, n_best, advance)
     if predictor.shortened:
-        print(
-            f"sublayer: cut to {predictor.max_source} tokens: {predictor.shortened} texts",
-            file=sys.stderr,
-        )
-    show = _as_json if json else _as_text
+        print(f"sublayer: too long and cut: {predictor.shortened} inputs", file=sys.stderr)
+    if output is not None and output.suffix == ".npy":
+        write_vectors(found, output)
+        return
+    show = as_json if json else as_text
     content = "".join(map(show, range(len(texts)), texts, found))
     if output is None:
         sys.stdout.write(content)
     else:
         atomic_write(output, content)
-
-
-def _as_text(number: int, text: str, found: list[Prediction]) -> str:
-    """The outputs on a line each; of several, with line number, score and log-probability."""
-    lines = [" ".join(f.text.splitlines()) for f in found]
-    if len(found) == 1:
-        return f"{lines[0]}\n"
-    scores = (f"{number}\t{f.score:.4f}\t{f.logprob:.4f}\t" for f in found)
-    return "".join(f"{score}{line}\n" for score, line in zip(scores, lines, strict=True))
-
-
-def _as_json(number: int, text: str, found: list[Prediction]) -> str:
-    outputs = [{"text": f.text, "score": f.score, "logprob": f.logprob} for f in found]
-    return dumps({"line": number, "input": text, "outputs": outputs}, ensure_ascii=False) + "\n"

@@ -52,13 +52,25 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise ValueError(f"{path}: {_too_much(error)}") from None
 
 
+def read_changes(overrides: Sequence[str]) -> dict[str, Any]:
+    """The keys and values of `key=value` arguments that stand without a recipe.
+
+    Raises:
+        ValueError: one is not of that form.
+    """
+    table: dict[str, Any] = {}
+    for override in overrides:
+        _lay_over(table, override)
+    return table
+
+
 def write_recipe(recipe: Recipe, path: Path) -> None:
     """Write every key of `recipe`, defaults too, so that `load_recipe(path) == recipe`.
 
     Raises:
         OSError: as `atomic_write`.
     """
-    atomic_write(path, tomli_w.dumps(recipe.model_dump(exclude_none=True)))
+    atomic_write(path, tomli_w.dumps(recipe.model_dump(exclude_none=True, by_alias=True)))
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,7 +14,61 @@ from torch import Tensor
 from sublayer.text.special import Special
 
 Row = tuple[NDArray[np.integer], NDArray[np.integer]]
-"""Source ids and target ids of one pair, without special ids."""
+"""Source ids and target ids of one example, as the task that wrote them to the store has them."""
+
+
+@runtime_checkable
+class Step(Protocol):
+    """What the loop needs to know of any batch."""
+
+    @property
+    def tokens(self) -> int:
+        """What the loss, a sum, is divided by: what is predicted and counts."""
+
+    @property
+    def read(self) -> int:
+        """Tokens, or images, that go through the model: what speed is counted in."""
+
+    def to(self, device: torch.device | str) -> Any:
+        """The same batch on `device`."""
+
+
+@final
+@dataclass(frozen=True)
+class Labelled:
+    """Padded inputs, each with what is to be said of it.
+
+    inputs      b n      int64 ids, or b c h w float32 pixels
+    valid       b n      bool, False at padding; None if there is none
+    segments    b n      int64, which of two texts a token is of; None for one text
+    labels               what the objective asks: b, b c or b n, by its own description
+    pair        b        int64, a label of the two texts beside that of tokens; None without
+    tokens, read         see `Step`
+    """
+
+    inputs: Tensor
+    valid: Tensor | None
+    segments: Tensor | None
+    labels: Tensor
+    tokens: int
+    read: int
+    pair: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Labelled:
+        """The same batch on `device`, copied without waiting where that is possible."""
+
+        def moved(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=True)
+
+        return Labelled(
+            self.inputs.to(device, non_blocking=True),
+            moved(self.valid),
+            moved(self.segments),
+            self.labels.to(device, non_blocking=True),
+            self.tokens,
+            self.read,
+            moved(self.pair),
+        )
 
 
 @final
@@ -34,6 +88,11 @@ class Batch:
     target: Tensor
     target_valid: Tensor
     tokens: int
+
+    @property
+    def read(self) -> int:
+        """Target tokens."""
+        return self.tokens
 
     @property
     def target_in(self) -> Tensor:
@@ -81,14 +140,48 @@ def pad_source(
     rows: Sequence[Sequence[int] | NDArray[np.integer]], special: Special
 ) -> tuple[Tensor, Tensor | None]:
     """Ids with their end, `b n` int64, and `b n` bool, False at padding; None if there is none."""
-    lengths = np.array([len(ids) + 1 for ids in rows])
-    padded = np.full((len(rows), lengths.max()), special.pad, np.int64)
+    return pad([np.array([*ids, special.eos]) for ids in rows], special.pad)
+
+
+def pad(
+    rows: Sequence[Sequence[int] | NDArray[np.integer]], filler: int
+) -> tuple[Tensor, Tensor | None]:
+    """Ids as they are, `b n` int64, and `b n` bool, False at padding; None if there is none."""
+    lengths = np.array([len(ids) for ids in rows])
+    padded = np.full((len(rows), lengths.max()), filler, np.int64)
     for row, ids in enumerate(rows):
         padded[row, : len(ids)] = ids
-    padded[np.arange(len(rows)), lengths - 1] = special.eos
     valid = _valid(lengths, padded.shape[1]) if (lengths < padded.shape[1]).any() else None
     return torch.from_numpy(padded), valid
 
 
 def _valid(lengths: NDArray[np.int64], longest: int) -> Tensor:
     return torch.from_numpy(np.arange(longest) < lengths[:, None])
+
+
+@final
+@dataclass(frozen=True)
+class Pairs:
+    """Texts and what belongs to them: row i of one side to row i of the other.
+
+    `alike` is `b b` (bool): pairs beside the diagonal that are no wrong answers, as one of the two
+    texts is the same.
+    """
+
+    source: Labelled
+    target: Labelled
+    alike: Tensor
+
+    @property
+    def tokens(self) -> int:
+        """Pairs."""
+        return len(self.alike)
+
+    @property
+    def read(self) -> int:
+        """Tokens of both sides."""
+        return self.source.read + self.target.read
+
+    def to(self, device: torch.device | str) -> Pairs:
+        """The same batch on `device`."""
+        return Pairs(self.source.to(device), self.target.to(device), self.alike.to(device))

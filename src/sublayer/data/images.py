@@ -52,17 +52,28 @@ def read_images(data: ImagesData, folder: str) -> Iterator[Picture]:
     for file in files:
         if len(file.parts) == 1:
             raise ValueError(f"{home / file} has no label: put it into a folder of its label")
-        yield Picture(_pixels(home / file, data), file.parts[0])
+        pixels = read_image(home / file, data.channels, (data.size, data.size))
+        yield Picture(pixels, file.parts[0])
 
 
-def _pixels(file: Path, data: ImagesData) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def read_image(
+    file: Path, channels: int, size: tuple[int, int]
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """An image's pixels `c h w`, scaled to `size`, height and width.
+
+    Raises:
+        ValueError: it is not there or cannot be read.
+    """
+    height, width = size
     try:
         with Image.open(file) as image:
             upright = ImageOps.exif_transpose(image)
-            scaled = upright.convert("L" if data.channels == 1 else "RGB").resize(
-                (data.size, data.size), Image.Resampling.BILINEAR
+            scaled = upright.convert("L" if channels == 1 else "RGB").resize(
+                (width, height), Image.Resampling.BILINEAR
             )
+    except FileNotFoundError:
+        raise ValueError(f"there is no file {file} (seen from {Path.cwd()})") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{file} is no image that can be read ({error}): remove it") from error
-    pixels = np.asarray(scaled, np.uint8).reshape(data.size, data.size, data.channels)
+    pixels = np.asarray(scaled, np.uint8).reshape(height, width, channels)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))

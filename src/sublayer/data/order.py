@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sublayer.data.batch import Row
 from sublayer.data.store import Store
 
 Indices = NDArray[np.int64]
@@ -16,8 +18,23 @@ POOL = 2**17
 ROUNDS = 6
 
 
+class Order(ABC):
+    """Abstract. Which rows make which batch; `len` is how many rows an epoch has."""
+
+    @abstractmethod
+    def epoch(self, number: int) -> Iterator[Indices]:
+        """The batches of epoch `number`, each as numbers that `rows` knows."""
+
+    @abstractmethod
+    def rows(self, indices: Indices) -> list[Row]:
+        """What stands under these numbers."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+
 @final
-class Order:
+class BucketOrder(Order):
     """Batches of pairs alike in length, in random order.
 
     A batch has at most `batch_tokens` padded tokens on its longer side; a pair longer than that is
@@ -40,6 +57,54 @@ class Order:
             batches = cut(indices, self.store.lengths(indices) + 1, self.batch_tokens)
             for batch in np.random.default_rng([self.seed, number, pool]).permutation(len(batches)):
                 yield batches[batch]
+
+    def rows(self, indices: Indices) -> list[Row]:
+        """The pairs of these numbers."""
+        return self.store.rows(indices)
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+
+@final
+class WindowOrder(Order):
+    """Windows of a store's source ids laid end to end, for models that read text as a stream.
+
+    Every epoch cuts them at another place, so that what stands at a window's start, with nothing
+    before it, differs. A window has `length` ids and the one that comes after; numbers are where
+    windows begin.
+    """
+
+    def __init__(self, store: Store, length: int, batch_tokens: int, seed: int) -> None:
+        self.store, self.seed = store, seed
+        self.length = min(length, store.ids - 1)
+        self.batch = max(1, batch_tokens // self.length)
+
+    def epoch(self, number: int) -> Iterator[Indices]:
+        """The windows of epoch `number` in random order, the rest that fills none left out."""
+        random = np.random.default_rng([self.seed, number])
+        spare = self.store.ids - 1 - len(self) * self.length
+        starts = int(random.integers(spare + 1)) + self.length * random.permutation(len(self))
+        for begin in range(0, len(starts), self.batch):
+            yield starts[begin : begin + self.batch].astype(np.int64)
+
+    def rows(self, indices: Indices) -> list[Row]:
+        """The windows that begin at these places, and no targets."""
+        nothing = np.empty(0, np.int64)
+        return [(self.store.stream(i, i + self.length + 1), nothing) for i in indices.tolist()]
+
+    def in_order(self) -> Iterator[Indices]:
+        """All of the stream from its beginning; the last window is shorter, in its own batch."""
+        starts = np.arange(0, self.store.ids - 1, self.length)
+        whole = starts[starts + self.length < self.store.ids]
+        for begin in range(0, len(whole), self.batch):
+            yield whole[begin : begin + self.batch]
+        if len(whole) < len(starts):
+            yield starts[len(whole) :]
+
+    def __len__(self) -> int:
+        """As many as fit wherever the first begins, within a window's length."""
+        return max(1, (self.store.ids - self.length) // self.length)
 
 
 def cut(indices: Indices, lengths: NDArray[np.int64], batch_tokens: int) -> list[Indices]:

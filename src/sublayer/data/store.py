@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO, final
+from typing import Any, BinaryIO, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sublayer.config.files import atomic_folder, dump_json, load_json
-from sublayer.config.schema import Data
 from sublayer.data.batch import Row
-from sublayer.data.source import Split, read
-from sublayer.text.tokenizer import Tokenizers
 
 CHUNK = 20_000
 """Pairs that are tokenized and written at a time."""
+
+Ids = Sequence[int] | NDArray[np.integer]
+Pair = tuple[Ids, Ids]
 
 OFFSET = np.dtype("<i8")
 
@@ -35,7 +34,7 @@ class Store:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.meta: Mapping[str, int] = load_json(folder / "meta.json")
+        self.meta: Mapping[str, Any] = load_json(folder / "meta.json")
         width = np.dtype(f"<u{self.meta['bytes_per_id']}")
         self._offsets = _mapped(folder / "offsets", OFFSET).reshape(-1, 2)
         self._source = _mapped(folder / "source.ids", width)
@@ -66,9 +65,9 @@ class Store:
     def write(
         cls,
         folder: str | Path,
-        pairs: Iterable[tuple[Sequence[int], Sequence[int]]],
+        pairs: Iterable[Pair],
         vocab_size: int = 2**16,
-        notes: Mapping[str, int] | None = None,
+        notes: Mapping[str, int | float] | None = None,
     ) -> Store:
         """Write `pairs` of ids below `vocab_size`, and open them.
 
@@ -88,6 +87,15 @@ class Store:
         lengths: NDArray[np.int64] = self._offsets[indices + 1] - self._offsets[indices]
         return lengths
 
+    @property
+    def ids(self) -> int:
+        """Number of source ids of all pairs together."""
+        return len(self._source)
+
+    def stream(self, begin: int, end: int) -> NDArray[np.integer]:
+        """Source ids laid end to end, from place `begin` up to `end`, as a view of the file."""
+        return self._source[begin:end]
+
     def rows(self, indices: NDArray[np.int64]) -> list[Row]:
         """Source and target ids of the pairs `indices`, as views of the files."""
         ends = self._offsets[indices + 1].tolist()
@@ -97,46 +105,8 @@ class Store:
         ]
 
 
-def tokenize(data: Data, split: Split, tokenizers: Tokenizers, folder: str | Path) -> Store:
-    """Encode the pairs of a split, one row for each target, and keep them in `folder`.
-
-    Pairs with an empty side, or longer than `data.max_source` or `data.max_target` ids, are left
-    out and counted in meta.json, as skipped_empty and skipped_long.
-
-    Raises:
-        ValueError: no pair is left, or something is wrong in the files.
-    """
-    skipped = Counter(skipped_empty=0, skipped_long=0)
-    vocab_size = max(tokenizers.source.vocab_size, tokenizers.target.vocab_size)
-    return Store.write(folder, _encoded(data, split, tokenizers, skipped), vocab_size, skipped)
-
-
-def _encoded(
-    data: Data, split: Split, tokenizers: Tokenizers, skipped: Counter[str]
-) -> Iterator[tuple[list[int], list[int]]]:
-    texts = ((pair.source, target) for pair in read(data, split) for target in pair.targets)
-    left = 0
-    while chunk := list(islice(texts, CHUNK)):
-        full = [(source, target) for source, target in chunk if source.strip() and target.strip()]
-        skipped["skipped_empty"] += len(chunk) - len(full)
-        sources = tokenizers.source.encode_batch(source for source, _ in full)
-        targets = tokenizers.target.encode_batch(target for _, target in full)
-        for source, target in zip(sources, targets, strict=True):
-            if len(source) > data.max_source or len(target) > data.max_target:
-                skipped["skipped_long"] += 1
-            else:
-                left += 1
-                yield source, target
-    if left == 0:
-        raise ValueError(
-            f"no pair of the '{split}' data is left: {skipped['skipped_empty']} have an empty "
-            f"side, {skipped['skipped_long']} are too long; "
-            "correct the files, or raise max_source and max_target"
-        )
-
-
 def _write(
-    folder: Path, pairs: Iterator[tuple[Sequence[int], Sequence[int]]], width: int
+    folder: Path, pairs: Iterator[Pair], width: int
 ) -> dict[str, int]:
     """Write the three files, and give back the first numbers of meta.json."""
     end = np.zeros(2, OFFSET)
@@ -164,7 +134,7 @@ def _write(
     }
 
 
-def _write_ids(file: BinaryIO, rows: Iterable[Sequence[int]], width: int) -> None:
+def _write_ids(file: BinaryIO, rows: Iterable[Ids], width: int) -> None:
     file.write(np.fromiter(chain.from_iterable(rows), np.dtype(f"<u{width}")).tobytes())
 
 

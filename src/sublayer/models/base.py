@@ -13,6 +13,7 @@ from sublayer.config.errors import explain
 from sublayer.config.registry import Registry, nearest
 from sublayer.layers.block import Stack
 from sublayer.layers.dropout import Dropout
+from sublayer.layers.embedding import SegmentEmbedding
 from sublayer.layers.mask import Causal, Mask, Padding
 from sublayer.layers.state import State
 
@@ -177,6 +178,14 @@ class LanguageModel(nn.Module):
         return self.head(self.hidden(ids, valid, state))
 
 
+def segments_in(embed: nn.Module) -> int:
+    """Kinds of segments that an embedding knows."""
+    for part in embed.modules():
+        if isinstance(part, SegmentEmbedding):
+            return part.segments.num_embeddings
+    return 0
+
+
 @final
 class Encoder(nn.Module):
     """A one-part model that sees both sides of every token.
@@ -199,6 +208,11 @@ class Encoder(nn.Module):
         super().__init__()
         self.embed, self.stack, self.max_length = embed, stack, max_length
         self.head, self.pooler, self.pair_head = head, pooler, pair_head
+
+    @property
+    def n_segments(self) -> int:
+        """Kinds of segments that tokens can be of; under two, `segments` say nothing."""
+        return segments_in(self.embed)
 
     def hidden(
         self, ids: Tensor, valid: Tensor | None = None, segments: Tensor | None = None
@@ -240,6 +254,11 @@ class Classifier(nn.Module):
         super().__init__()
         self.embed, self.stack, self.mask, self.max_length = embed, stack, mask, max_length
         self.pooler, self.dropout, self.head = pooler, Dropout(dropout), head
+
+    @property
+    def n_segments(self) -> int:
+        """Kinds of segments that tokens can be of; under two, `segments` say nothing."""
+        return segments_in(self.embed)
 
     def hidden(
         self, ids: Tensor, valid: Tensor | None = None, segments: Tensor | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -18,6 +19,9 @@ class Loss:
     parts: dict[str, Tensor]
     """Sums worth watching, without gradient; `nll` is in nats."""
     tokens: int
+    """What `total` is a sum over."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """What a part is a sum over, where that is not `tokens`."""
 
 
 class Objective(ABC):

@@ -14,7 +14,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sublayer.layers.attend import Attend
 from sublayer.layers.score import Additive, LocationBased
-from sublayer.models.base import EncoderDecoder
+
+Shape = tuple[int, ...]
+"""Of one input of a network: `b n` for ids, `b c h w` for pixels."""
 
 PARTS = (
     (r"(\w+)_embed\b.*", r"\1 embedding"),
@@ -44,15 +46,15 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What a pair of `source` and `target` tokens, ends included, costs in each part.
+    """What one example costs in each part; for a pair, of the source and the target tokens given.
 
     A multiplication and an addition are two FLOPs. Matrix products are counted and nothing else:
     the rest is little, and waits for memory anyway. Attention counts whole, also where a mask hides
     half of it.
     """
 
-    source: int
-    target: int
+    tokens: int
+    """Of the last input: what costs are told per. An image counts as one."""
     parts: tuple[Part, ...]
 
     @property
@@ -62,27 +64,40 @@ class Count:
 
     @property
     def forward(self) -> float:
-        """FLOPs per target token, forward."""
-        return sum(part.flops for part in self.parts) / self.target
+        """FLOPs per token of the last input, forward."""
+        return sum(part.flops for part in self.parts) / self.tokens
 
     @property
     def training(self) -> float:
-        """FLOPs per target token, forward and backward, where a product has two gradients."""
+        """FLOPs per token, forward and backward, where a product has two gradients."""
         return 3 * self.forward
 
 
-def count(build: Callable[[], EncoderDecoder], source: int, target: int) -> Count:
-    """Parameters of the network that `build` makes, and FLOPs of a pair's forward pass in it.
+def count(build: Callable[[], nn.Module], *inputs: int | Shape) -> Count:
+    """Parameters of the network that `build` makes, and FLOPs of one example's forward pass in it.
+
+    `inputs` are what the network is called with: numbers of tokens, or the shape `c h w` of an
+    image.
 
     A product costs 2 FLOPs for each weight at each position; attention costs 2 for each query, key
     and width of its scores, and as many for its values (Kaplan et al. 2020, arXiv:2001.08361, table
-    1). The pair goes through the network with tensors that have shapes and no memory, so a large
+    1). The example goes through the network with tensors that have shapes and no memory, so a large
     model takes no longer.
     """
     with FakeTensorMode():
         network = build().eval()
-        flops = _flops(network, source, target)
-    return Count(source, target, tuple(_parts(network, flops)))
+        flops = _flops(network, [_batch_of_one(one) for one in inputs])
+    last = inputs[-1]
+    return Count(last if isinstance(last, int) else 1, tuple(_parts(network, flops)))
+
+
+def _batch_of_one(one: int | Shape) -> Shape:
+    return (1, one) if isinstance(one, int) else (1, *one)
+
+
+def zeros(shape: Shape) -> Tensor:
+    """Ids `b n`, or pixels `b c h w`, of nothing in particular."""
+    return torch.zeros(shape, dtype=torch.long if len(shape) == 2 else torch.float32)
 
 
 def _parts(network: nn.Module, flops: Counter[str]) -> Iterator[Part]:
@@ -109,8 +124,8 @@ def _part(path: str) -> str:
 
 
 @torch.no_grad()
-def _flops(network: EncoderDecoder, source: int, target: int) -> Counter[str]:
-    """By part: the FLOPs of one pair."""
+def _flops(network: nn.Module, inputs: Iterable[Shape]) -> Counter[str]:
+    """By part: the FLOPs of one example."""
     flops = Counter[str]()
 
     def listen(path: str, cost: Callable[..., int]) -> Any:
@@ -124,7 +139,7 @@ def _flops(network: EncoderDecoder, source: int, target: int) -> Counter[str]:
             module.register_forward_pre_hook(listen(path, _product))
         elif isinstance(module, Attend):
             module.register_forward_pre_hook(listen(path, _attention))
-    network(*(torch.zeros(1, n, dtype=torch.long) for n in (source, target)))
+    network(*map(zeros, inputs))
     return flops
 
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sublayer.layers.attention import CrossAttention, SelfAttention
-from sublayer.models.base import EncoderDecoder
+from sublayer.models.base import EncoderDecoder, LanguageModel
+from sublayer.scaling.count import Shape, zeros
 
 # ---- training ------------------------------------------------------------------------------------
 
@@ -38,9 +39,9 @@ class TrainingMemory:
 
 
 def training_memory(
-    build: Callable[[], EncoderDecoder], rows: int, source: int, target: int, *, bfloat16: bool
+    build: Callable[[], nn.Module], *inputs: Shape, bfloat16: bool
 ) -> TrainingMemory:
-    """The memory of a step on `rows` pairs of `source` and `target` tokens.
+    """The memory of a step on a batch of `inputs`: ids `b n`, of a pair two, or pixels `b c h w`.
 
     `build` makes the network; `bfloat16` says whether autocast is on. A batch goes through with
     tensors that have shapes and no memory. What autograd keeps of them is what it keeps of real
@@ -49,21 +50,25 @@ def training_memory(
     with FakeTensorMode():
         network = build().train()
         weights = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        source_ids, target_ids = (torch.zeros(rows, n, dtype=torch.long) for n in (source, target))
         kept = _Kept(network)
         with (
             torch.autograd.graph.saved_tensors_hooks(kept.keep, lambda tensor: tensor),
             torch.autocast("cpu", torch.bfloat16, enabled=bfloat16),
         ):
-            hidden = network.hidden(source_ids, target_ids)
-        head = network.head.weight
+            hidden = network.hidden(*map(zeros, inputs))
+        every = network.named_parameters(remove_duplicate=False)
+        head = sum(_bytes(weight) for name, weight in every if _is_head(name))
     return TrainingMemory(
         weights=sum(map(_bytes, network.parameters())),
         gradients=sum(map(_bytes, weights)),
         moments=2 * sum(map(_bytes, weights)),
         activations=kept.bytes,
-        loss=2 * _bytes(hidden) + _bytes(head),
+        loss=2 * _bytes(hidden) + head,
     )
+
+
+def _is_head(name: str) -> bool:
+    return name.startswith("head.")
 
 
 class _Kept:
@@ -110,10 +115,13 @@ class DecodingMemory:
         )
 
 
-def decoding_memory(network: EncoderDecoder, dtype: torch.dtype = torch.float32) -> DecodingMemory:
+def decoding_memory(
+    network: EncoderDecoder | LanguageModel, dtype: torch.dtype = torch.float32
+) -> DecodingMemory:
     """The memory of decoding with weights and state in `dtype`."""
     widths = {SelfAttention: 0, CrossAttention: 0}
-    for module in network.decoder.modules():
+    decoder = network.decoder if isinstance(network, EncoderDecoder) else network.stack
+    for module in decoder.modules():
         if isinstance(module, SelfAttention | CrossAttention):
             widths[type(module)] += module.k.out_features + module.v.out_features
     return DecodingMemory(

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any
 
+from sublayer.tasks.base import Sample
 from sublayer.training.every import Moment
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One validation text, what the model makes of it, and what it should."""
-
-    source: str
-    output: str
-    reference: str
 
 
 class Listener(ABC):

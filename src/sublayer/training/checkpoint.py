@@ -25,29 +25,31 @@ class Window:
     nll: float = 0.0
     grad_norm: float = 0.0
     tokens: int = 0
+    read: int = 0
     steps: int = 0
     since: float = 0.0
     """Minutes at the last line."""
 
-    def plus(self, loss: float, nll: float, grad_norm: float, tokens: int) -> Window:
-        """With one step more; `loss` and `nll` are sums over its tokens."""
+    def plus(self, loss: float, nll: float, grad_norm: float, tokens: int, read: int) -> Window:
+        """With one step more; `loss` and `nll` are sums over `tokens`, `read` went through."""
         return Window(
             self.loss + loss,
             self.nll + nll,
             self.grad_norm + grad_norm,
             self.tokens + tokens,
+            self.read + read,
             self.steps + 1,
             self.since,
         )
 
     def means(self, minutes: float) -> dict[str, float]:
-        """Per token, per step, and target tokens per second up to `minutes`."""
+        """Per token, per step, and tokens read per second up to `minutes`."""
         seconds = 60 * (minutes - self.since)
         return {
             "loss": self.loss / self.tokens,
             "nll": self.nll / self.tokens,
             "grad_norm": self.grad_norm / self.steps,
-            "tokens_per_second": self.tokens / seconds if seconds > 0 else 0.0,
+            "tokens_per_second": self.read / seconds if seconds > 0 else 0.0,
         }
 
 

@@ -9,7 +9,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from sublayer.training.callbacks import Listener, Sample
+from sublayer.tasks.base import Sample
+from sublayer.training.callbacks import Listener
 from sublayer.training.every import Moment
 
 
@@ -54,11 +55,9 @@ class Display(Listener):
             )
             self._bar.update(self._task, rates=rates)
         elif self._shown:
-            scores = {
-                "loss": record["loss"],
-                "perplexity": record["perplexity"],
-                **record.get("metrics", {}),
-            }
+            place = {"step", "epoch", "minutes", "split", "metrics", "nll"}
+            numbers = {name: value for name, value in record.items() if name not in place}
+            scores = numbers | record.get("metrics", {})
             told = "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
             self._console.print(
                 f"[bold]{_clock(record['minutes'])}[/]  step {record['step']:,}  validation: {told}"

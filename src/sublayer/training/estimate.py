@@ -6,29 +6,31 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import torch
+from torch import nn
 
-from sublayer.config.schema import DataSection, Recipe
-from sublayer.data.batch import Batch, collate
-from sublayer.data.order import cut
-from sublayer.data.source import Pair, read
-from sublayer.models.base import EncoderDecoder, as_encoder_decoder
-from sublayer.objectives.seq2seq import Seq2Seq
-from sublayer.scaling.count import Count, count
+from sublayer.config.schema import Recipe
+from sublayer.data.batch import Batch, Step
+from sublayer.data.example import Example
+from sublayer.data.pair import Pair
+from sublayer.data.source import read
+from sublayer.data.store import Store
+from sublayer.models.base import EncoderDecoder, LanguageModel
+from sublayer.scaling.count import Count, Shape, count
 from sublayer.scaling.memory import DecodingMemory, TrainingMemory, decoding_memory, training_memory
-from sublayer.text.special import Special
-from sublayer.text.tokenizer import Tokenizers
+from sublayer.tasks import Task
 from sublayer.training.optimizers import make_optimizer
 from sublayer.training.precision import autocast, pick_device, uses_bfloat16
 from sublayer.training.run import set_threads
-from sublayer.training.start import model_config
+from sublayer.training.start import make_task, model_config, tokenize
 
 SAMPLE = 20_000
-"""Pairs at the head of the training data that vocabularies and lengths are estimated from."""
+"""Examples at the head of the training data that vocabularies and lengths are estimated from."""
 STEPS = 5
 
 
@@ -36,30 +38,31 @@ STEPS = 5
 class Estimate:
     """The cost of a run; lengths are means over a sample, ends included."""
 
-    pairs: int
+    examples: int
     source_tokens: float
     target_tokens: float
+    """0 where there is no second part to a model."""
     count: Count
     training: TrainingMemory
-    decoding: DecodingMemory
+    decoding: DecodingMemory | None
     tokens_per_second: float
-    """Target tokens, measured in a few steps on this machine."""
+    """Target tokens, or tokens read, or images, measured in a few steps on this machine."""
     epochs: float
     minutes: float
 
     def as_json(self) -> dict[str, Any]:
         """Numbers under the names that the table shows."""
         return {
-            "pairs": self.pairs,
-            "source_tokens_per_pair": self.source_tokens,
-            "target_tokens_per_pair": self.target_tokens,
+            "examples": self.examples,
+            "source_tokens_per_example": self.source_tokens,
+            "target_tokens_per_example": self.target_tokens,
             "parameters": self.count.parameters,
             "parts": [asdict(part) for part in self.count.parts],
-            "forward_flops_per_target_token": self.count.forward,
-            "training_flops_per_target_token": self.count.training,
+            "forward_flops_per_token": self.count.forward,
+            "training_flops_per_token": self.count.training,
             "training_memory_bytes": asdict(self.training) | {"total": self.training.total},
-            "decoding_memory_bytes": asdict(self.decoding),
-            "target_tokens_per_second": self.tokens_per_second,
+            "decoding_memory_bytes": None if self.decoding is None else asdict(self.decoding),
+            "tokens_per_second": self.tokens_per_second,
             "epochs": self.epochs,
             "minutes": self.minutes,
         }
@@ -73,78 +76,78 @@ def estimate(recipe: Recipe) -> Estimate:
     """
     t = recipe.training
     set_threads(t.threads)
-    pairs, sample = _pairs(read(recipe.data, "train"))
-    tokenizers = Tokenizers.train(recipe.tokenizer, sample)
-    rows = _encoded(sample, tokenizers, recipe.data)
-    lengths = np.array([(len(source) + 1, len(target) + 1) for source, target in rows])
-    source, target = lengths.mean(0).tolist()
-    batches = [
-        collate([rows[i] for i in batch], Special(), Special())
-        for batch in cut(np.arange(len(rows)), lengths, t.batch_tokens)
-    ]
-    config = model_config(recipe, tokenizers.source.vocab_size, tokenizers.target.vocab_size)
-
-    def build() -> EncoderDecoder:
-        return as_encoder_decoder(config.build())
-
-    device = pick_device(t.device)
-    largest = max(batches, key=lambda batch: batch.source.numel() + batch.target.numel())
-    b, n = largest.source.shape
-    context = autocast(t.precision, device)
-    rate = _rate(build().to(device), recipe, batches, context)
-    epoch_minutes = pairs * target / rate / 60
+    examples, sample = _head(read(recipe.data, "train"))
+    task = make_task(recipe, sample)
+    config, device = model_config(recipe, task), pick_device(t.device)
+    network = config.build()
+    task.check(network)
+    with TemporaryDirectory() as folder:
+        store = tokenize(task, sample, Path(folder, "store"))
+        batches = _batches(task, store)
+    shapes = [_shapes(batch) for batch in batches]
+    read_in_sample = sum(batch.read for batch in batches)
+    largest = max(shapes, key=lambda inputs: sum(int(np.prod(shape)) for shape in inputs))
+    typical = [_one(inputs) for inputs in shapes]
+    lengths = np.array([[one if isinstance(one, int) else 1 for one in row] for row in typical])
+    rate = _rate(network.to(device), task, batches)
+    epoch_minutes = read_in_sample / len(sample) * examples / rate / 60
     bounds = (
         t.epochs and t.epochs * epoch_minutes,
         t.minutes,
-        t.steps and t.steps * t.accumulate * len(sample) * target / len(batches) / rate / 60,
+        t.steps and t.steps * t.accumulate * read_in_sample / len(batches) / rate / 60,
     )
     minutes = min(bound for bound in bounds if bound is not None)
+    mean = lengths.mean(0).round().astype(int).tolist()
+    inputs = mean if isinstance(typical[0][0], int) else typical[0]
     return Estimate(
-        pairs,
-        source,
-        target,
-        count(build, round(source), round(target)),
-        training_memory(
-            build, b, n, largest.target.shape[1] - 1, bfloat16=uses_bfloat16(t.precision, device)
-        ),
-        decoding_memory(build()),
+        examples,
+        float(lengths[:, 0].mean()),
+        float(lengths[:, 1].mean()) if lengths.shape[1] > 1 else 0.0,
+        count(config.build, *inputs),
+        training_memory(config.build, *largest, bfloat16=uses_bfloat16(t.precision, device)),
+        decoding_memory(network) if isinstance(network, EncoderDecoder | LanguageModel) else None,
         rate,
         minutes / epoch_minutes,
         minutes,
     )
 
 
-def _pairs(stream: Iterator[Pair]) -> tuple[int, list[Pair]]:
-    """How many training pairs there are, one for each target, and the first of them."""
+def _head(stream: Iterator[Example]) -> tuple[int, list[Example]]:
+    """How many training examples there are, one for each target of a pair; the first of them."""
     sample = list(islice(stream, SAMPLE))
-    return sum(len(pair.targets) for pair in chain(sample, stream)), sample
+    whole = chain(sample, stream)
+    return sum(len(e.targets) if isinstance(e, Pair) else 1 for e in whole), sample
 
 
-def _encoded(
-    sample: list[Pair], tokenizers: Tokenizers, data: DataSection
-) -> list[tuple[Any, Any]]:
-    """The pairs of the sample that training would use."""
-    sources = tokenizers.source.encode_batch([pair.source for pair in sample])
-    targets = tokenizers.target.encode_batch([pair.targets[0] for pair in sample])
-    return [
-        (np.array(s, np.uint32), np.array(t, np.uint32))
-        for s, t in zip(sources, targets, strict=True)
-        if 0 < len(s) <= data.max_source and 0 < len(t) <= data.max_target
-    ]
+def _batches(task: Task, store: Store) -> list[Step]:
+    """An epoch of the sample."""
+    order, random = task.order(store), np.random.default_rng(task.recipe.seed)
+    return [task.collate(order.rows(indices), random) for indices in order.epoch(0)]
 
 
-def _rate(
-    network: EncoderDecoder, recipe: Recipe, batches: list[Batch], context: torch.autocast
-) -> float:
-    """Target tokens a second: the median of training steps on batches of evenly spread lengths.
+def _shapes(batch: Any) -> list[Shape]:
+    """Of what the network is called with."""
+    if isinstance(batch, Batch):
+        return [tuple(batch.source.shape), tuple(batch.target_in.shape)]
+    return [tuple(batch.inputs.shape)]
+
+
+def _one(inputs: list[Shape]) -> list[int | Shape]:
+    """One example's: its numbers of tokens, or the shape of an image."""
+    return [shape[1] if len(shape) == 2 else shape[1:] for shape in inputs]
+
+
+def _rate(network: nn.Module, task: Task, batches: list[Step]) -> float:
+    """Tokens a second: the median of training steps on batches of evenly spread lengths.
 
     One more step, which is not timed, goes before them.
     """
-    objective = Seq2Seq(recipe.objective.label_smoothing, recipe.objective.r_drop)
-    optimizer = make_optimizer(network.train(), recipe.training.optimizer)
+    t = task.recipe.training
+    objective, optimizer = task.objective(), make_optimizer(network.train(), t.optimizer)
     device = next(network.parameters()).device
+    context = autocast(t.precision, device)
 
-    def seconds(batch: Batch) -> float:
+    def seconds(batch: Step) -> float:
         start = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
         with context:
@@ -154,6 +157,7 @@ def _rate(
         loss.total.item()  # waits for a GPU
         return time.perf_counter() - start
 
-    chosen = [batches[i * (len(batches) - 1) // STEPS] for i in range(STEPS + 1)]
+    by_size = sorted(batches, key=lambda batch: batch.read)
+    chosen = [by_size[i * (len(by_size) - 1) // STEPS] for i in range(STEPS + 1)]
     seconds(chosen[0])
-    return median(batch.tokens / seconds(batch) for batch in chosen[1:])
+    return median(batch.read / seconds(batch) for batch in chosen[1:])

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import ValidationError
 
+from sublayer.config.errors import explain
 from sublayer.config.files import load_recipe
-from sublayer.config.schema import Recipe
-from sublayer.generation.hypothesis import SearchOptions
-from sublayer.generation.predict import Predictor
-from sublayer.models.base import as_encoder_decoder
+from sublayer.config.schema import Generation, Recipe
 from sublayer.models.hub import load_network
-from sublayer.text.tokenizer import Tokenizers
+from sublayer.tasks import TASKS, Predictor, Task, Vocabulary
 from sublayer.training.precision import pick_device
 
 
@@ -87,11 +88,25 @@ def open_run(folder: Path) -> tuple[Run, Recipe]:
     return run, load_recipe(run.recipe, [])
 
 
-def load_predictor(folder: Path, *, beam: int | None = None, device: str = "auto") -> Predictor:
-    """The model of a run folder, ready to be given text.
+def load_task(folder: Path) -> Task:
+    """The task of a run folder, with its recipe and vocabulary.
 
     Raises:
-        ValueError: the folder is no run, not finished, or damaged.
+        ValueError: the folder is no run, or damaged.
+    """
+    _, recipe = open_run(folder)
+    return TASKS[recipe.objective.kind](recipe, Vocabulary.load(folder))
+
+
+def load_predictor(
+    folder: Path, changes: Mapping[str, Any] | None = None, *, device: str = "auto"
+) -> Predictor:
+    """The model of a run folder, ready to be given inputs.
+
+    `changes` are keys of the recipe's `[generation]` given another value.
+
+    Raises:
+        ValueError: the folder is no run, not finished, or damaged, or a key is wrong.
     """
     run, recipe = open_run(folder)
     if not run.weights.exists():
@@ -99,19 +114,20 @@ def load_predictor(folder: Path, *, beam: int | None = None, device: str = "auto
             f"{folder} is not finished; "
             f"go on with `sublayer train {run.recipe} --out {folder} --resume`"
         )
-    return Predictor(
-        as_encoder_decoder(load_network(folder)).to(pick_device(device)),
-        Tokenizers.load(folder),
-        search_options(recipe, beam=beam),
-        batch_tokens=recipe.generation.batch_tokens,
-        max_source=recipe.data.max_source,
-    )
+    network = load_network(folder).to(pick_device(device))
+    return load_task(folder).predictor(network, changed(recipe.generation, changes or {}))
 
 
-def search_options(recipe: Recipe, *, beam: int | None = None) -> SearchOptions:
-    """A recipe's search, with another beam if given."""
-    g = recipe.generation
-    return SearchOptions(g.beam if beam is None else beam, g.length_penalty, g.max_length)
+def changed(generation: Generation, changes: Mapping[str, Any]) -> Generation:
+    """How outputs are found, with other values for some keys.
+
+    Raises:
+        ValueError: a key is unknown or a value out of range.
+    """
+    try:
+        return Generation.model_validate(generation.model_dump() | dict(changes))
+    except ValidationError as error:
+        raise explain(error, Generation, lambda key: "generation") from None
 
 
 def set_threads(threads: int) -> None:

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from sublayer.config.files import dump_json, load_json, load_recipe, write_recipe
 from sublayer.config.schema import Recipe
-from sublayer.data.order import Order
+from sublayer.data.example import Example
 from sublayer.data.source import read, splits
-from sublayer.data.store import Store, tokenize
+from sublayer.data.store import Store
 from sublayer.metrics import make
 from sublayer.models.base import (
     FAMILIES,
     EncoderDecoder,
     FamilyConfig,
-    as_encoder_decoder,
     configure,
 )
 from sublayer.models.hub import put_tensors, read_config, read_tensors, write_config, write_tensors
-from sublayer.objectives.seq2seq import Seq2Seq
 from sublayer.scaling.memory import training_memory
-from sublayer.text.tokenizer import Tokenizers
+from sublayer.tasks import TASKS, Task, Vocabulary
+from sublayer.tasks.base import Notes
 from sublayer.training.allocator import keep_freed_memory
 from sublayer.training.callbacks import Listener
 from sublayer.training.checkpoint import mean_of, step_folders
@@ -71,9 +72,9 @@ def train(
         run,
         recipe,
         job.network,
-        Seq2Seq(recipe.objective.label_smoothing, recipe.objective.r_drop),
-        Order(job.train, recipe.training.batch_tokens, recipe.seed),
-        Validator.make(job.valid, recipe, job.tokenizers),
+        job.task.objective(),
+        job.task.order(job.train),
+        Validator.make(job.valid, job.task),
         make_schedule(recipe.training.schedule, job.d_model),
         listeners,
     )
@@ -97,15 +98,12 @@ class Job:
 
     run: Run
     recipe: Recipe
-    tokenizers: Tokenizers
+    task: Task
     train: Store
     valid: Store | None
-    network: EncoderDecoder
-
-    @property
-    def d_model(self) -> int:
-        """The width the paper's learning rate goes by."""
-        return self.network.head.in_features
+    network: nn.Module
+    d_model: int
+    """The width the paper's learning rate goes by."""
 
 
 def claim(recipe: Recipe, folder: Path, *, resume: bool) -> Run:
@@ -164,63 +162,109 @@ def prepare(run: Run, recipe: Recipe) -> Job:
         ValueError: the data is not there or wrong, or the model's keys do not fit.
     """
     device = pick_device(recipe.training.device)
+    kind = TASKS[recipe.objective.kind]
     # what is wrong in a recipe is told before an hour of tokenizing
-    model_config(recipe, 8, 8)
     make(recipe.evaluation.metrics, recipe.evaluation)
-    if tokenizers_exist(run.folder):
-        tokenizers = Tokenizers.load(run.folder)
+    family_of(recipe)
+    if Vocabulary.exists(run.folder, text=kind.reads_text):
+        task = kind(recipe, Vocabulary.load(run.folder))
     else:
-        tokenizers = Tokenizers.train(recipe.tokenizer, read(recipe.data, "train"))
-        tokenizers.save(run.folder)
+        task = make_task(recipe, read(recipe.data, "train"))
+        task.vocabulary.save(run.folder)
+    config = model_config(recipe, task)
+    write_config(config, recipe.model.family, run.folder)
+    network = config.build().to(device)
+    task.check(network)
     stores = {
         split: Store.open(run.store(split))
         if run.store(split).exists()
-        else tokenize(recipe.data, split, tokenizers, run.store(split))
+        else tokenize(task, read(recipe.data, split), run.store(split))
         for split in splits(recipe.data)
         if split != "test"
     }
-    config = model_config(recipe, tokenizers.source.vocab_size, tokenizers.target.vocab_size)
-    write_config(config, recipe.model.family, run.folder)
-    network = as_encoder_decoder(config.build()).to(device)
-    longest = max(recipe.data.max_source, recipe.data.max_target) + 1
-    if network.max_length is not None and longest > network.max_length:
-        raise ValueError(
-            f"the model has places for {network.max_length} tokens, the data may have {longest}, "
-            "ends included; raise model.max_length or lower data.max_source and data.max_target"
-        )
     if recipe.training.compile:
-        network.encoder.compile(dynamic=True)
-        network.decoder.compile(dynamic=True)
-    return Job(run, recipe, tokenizers, stores["train"], stores.get("valid"), network)
+        for part in network.children():
+            part.compile(dynamic=True)
+    d_model = int(config.model_dump()["d_model"])
+    return Job(run, recipe, task, stores["train"], stores.get("valid"), network, d_model)
 
 
-def tokenizers_exist(folder: Path) -> bool:
-    """Whether a stopped run has trained its tokenizers; of two, the target's is written last."""
-    return (folder / "tokenizer.json").exists() or (folder / "tokenizer_target.json").exists()
-
-
-def model_config(recipe: Recipe, source_vocab: int, target_vocab: int) -> FamilyConfig:
-    """The family's configuration: the recipe's keys and the tokenizers' vocabulary sizes.
+def make_task(recipe: Recipe, examples: Iterable[Example]) -> Task:
+    """The recipe's task, with a vocabulary learned from examples.
 
     Raises:
-        ValueError: a key is unknown or out of range.
+        ValueError: the recipe has no tokenizer where one is needed, or the examples do not fit.
     """
-    keys = dict(recipe.model.model_extra or {})
-    for key in ("vocab_size", "source_vocab_size"):
-        if key in keys:
-            raise ValueError(
-                f"model.{key} follows from the tokenizer; set tokenizer.*.vocab_size instead"
-            )
-    keys["vocab_size"] = target_vocab
-    if recipe.tokenizer.shared is None:
-        family = recipe.model.family
-        if "source_vocab_size" not in FAMILIES[family].model_fields:
-            raise ValueError(
-                f"model.family: {family} has one vocabulary; use [tokenizer.shared] in place of "
-                "[tokenizer.source] and [tokenizer.target]"
-            )
-        keys["source_vocab_size"] = source_vocab
-    return configure(recipe.model.family, recipe.model.size, **keys)
+    kind = TASKS[recipe.objective.kind]
+    if kind.reads_text and recipe.tokenizer is None:
+        raise ValueError(f"the objective '{recipe.objective.kind}' needs a section [tokenizer]")
+    return kind(recipe, kind.learn(recipe, examples))
+
+
+def tokenize(task: Task, examples: Iterable[Example], folder: Path) -> Store:
+    """Encode examples, and keep them in `folder`.
+
+    What is left out is counted in meta.json, as skipped_empty and skipped_long.
+
+    Raises:
+        ValueError: nothing is left, or something is wrong in the files.
+    """
+    notes: Notes = {}
+    rows = task.encode(examples, notes)
+    first = next(rows, None)
+    if first is None:
+        raise ValueError(
+            f"nothing of the data is left: {notes.get('skipped_empty', 0):.0f} have an "
+            f"empty side, {notes.get('skipped_long', 0):.0f} are too long; "
+            "correct the files, or raise max_source and max_target"
+        )
+    return Store.write(folder, chain([first], rows), task.ids, notes)
+
+
+def family_of(recipe: Recipe) -> type[FamilyConfig]:
+    """The class of the recipe's model family, all keys that the recipe gives it being right.
+
+    Raises:
+        ValueError: the family, the size or a key is unknown, or is not the recipe's to set.
+    """
+    name, extra = recipe.model.family, recipe.model.model_extra or {}
+    family = FAMILIES[name]
+    for key, follows in FOLLOWS.items():
+        if key in extra:
+            raise ValueError(f"model.{key} follows from {follows}")
+    has_two = recipe.tokenizer is not None and recipe.tokenizer.shared is None
+    if has_two and "source_vocab_size" not in family.model_fields:
+        raise ValueError(
+            f"model.family: {name} has one vocabulary; use [tokenizer.shared] in place of "
+            "[tokenizer.source] and [tokenizer.target]"
+        )
+    some = {"vocab_size": 8, "source_vocab_size": 8} if has_two else {"vocab_size": 8}
+    sizes = {key: size for key, size in some.items() if key in family.model_fields}
+    configure(name, recipe.model.size, **extra, **sizes)
+    return family
+
+
+FOLLOWS = {
+    "vocab_size": "the tokenizer; set tokenizer.*.vocab_size instead",
+    "source_vocab_size": "the tokenizer; set tokenizer.*.vocab_size instead",
+    "head": "the objective; leave it out",
+    "n_labels": "the labels in the data; leave it out",
+}
+
+
+def model_config(recipe: Recipe, task: Task) -> FamilyConfig:
+    """The family's configuration: the recipe's keys, and those that follow from the task.
+
+    Raises:
+        ValueError: a key is unknown or out of range, or the family has nothing for the task.
+    """
+    known, family = family_of(recipe).model_fields, recipe.model.family
+    keys = task.keys()
+    if keys.keys() - known.keys():
+        raise ValueError(
+            f"model.family: {family} has no head for the objective '{recipe.objective.kind}'"
+        )
+    return configure(family, recipe.model.size, **(recipe.model.model_extra or {}), **keys)
 
 
 def finish(trainer: Trainer, job: Job) -> dict[str, Any]:
@@ -244,7 +288,7 @@ def finish(trainer: Trainer, job: Job) -> dict[str, Any]:
         fields[name], _ = trainer.validator.measure(
             job.network, trainer.objective, trainer.autocast
         )
-        value = fields[name].get(best, fields[name].get("metrics", {}).get(best, 0.0))
+        value = (fields[name] | fields[name].get("metrics", {})).get(best, 0.0)
         scores[name] = value if trainer.validator.higher_is_better else -value
     chosen = max(scores, key=scores.__getitem__)
     report = {
@@ -273,23 +317,23 @@ def finished_report(run: Run) -> dict[str, Any]:
 def _memory_advice(job: Job) -> str:
     """Where the memory of the largest batches goes, and what to change."""
     t, data = job.recipe.training, job.train.meta
-    source, target = (
-        round(data[side] / data["pairs"]) + 1 for side in ("source_tokens", "target_tokens")
-    )
-    _, config = read_config(job.run.folder)
-    rows = max(1, t.batch_tokens // max(source, target))
-    device = next(job.network.parameters()).device
-    memory = training_memory(
-        lambda: as_encoder_decoder(config.build()),
-        rows,
-        source,
-        target,
-        bfloat16=uses_bfloat16(t.precision, device),
-    )
-    parts = ", ".join(f"{name} {size / 2**20:,.0f}" for name, size in asdict(memory).items())
+    told = f"out of memory with training.batch_tokens = {t.batch_tokens}; "
+    if isinstance(job.network, EncoderDecoder):
+        source, target = (
+            round(data[side] / data["pairs"]) + 1 for side in ("source_tokens", "target_tokens")
+        )
+        _, config = read_config(job.run.folder)
+        rows = max(1, t.batch_tokens // max(source, target))
+        device = next(job.network.parameters()).device
+        memory = training_memory(
+            config.build,
+            (rows, source),
+            (rows, target),
+            bfloat16=uses_bfloat16(t.precision, device),
+        )
+        parts = (f"{name} {size / 2**20:,.0f}" for name, size in asdict(memory).items())
+        told += f"a step needs about, in MiB: {', '.join(parts)}; "
     return (
-        f"out of memory with training.batch_tokens = {t.batch_tokens}; "
-        f"a step needs about, in MiB: {parts}; activations grow with the batch, so halve "
-        f"batch_tokens and double training.accumulate (now {t.accumulate}) for the same step, "
-        "or take a smaller model"
+        f"{told}activations grow with the batch, so halve batch_tokens and double "
+        f"training.accumulate (now {t.accumulate}) for the same step, or take a smaller model"
     )

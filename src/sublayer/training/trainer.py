@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, final
 
+import numpy as np
 import torch
+from torch import nn
 
 from sublayer.config.schema import Recipe
-from sublayer.data.batch import Batch, collate
+from sublayer.data.batch import Step
 from sublayer.data.order import Order
-from sublayer.models.base import EncoderDecoder
 from sublayer.models.hub import network_tensors, write_tensors
 from sublayer.objectives.base import Objective
 from sublayer.training.callbacks import Listener
@@ -47,7 +48,7 @@ class Trainer:
         self,
         run: Run,
         recipe: Recipe,
-        network: EncoderDecoder,
+        network: nn.Module,
         objective: Objective,
         order: Order,
         validator: Validator,
@@ -85,20 +86,21 @@ class Trainer:
         finally:
             log.close()
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self) -> Iterator[Step]:
         """From where the run stands, without end."""
-        p, source, target = self.progress, *self.validator.specials
+        p, task = self.progress, self.validator.task
         while True:
             for rows in islice(self.order.epoch(p.epoch), p.batch, None):
+                random = np.random.default_rng([self.recipe.seed, p.epoch, p.batch])
                 p.batch, p.rows = p.batch + 1, p.rows + len(rows)
-                yield collate(self.order.store.rows(rows), source, target)
+                yield task.training_batch(self.order.rows(rows), random)
             p.epoch, p.batch, p.rows = p.epoch + 1, 0, 0
 
-    def _step(self, batches: Iterator[Batch]) -> None:
+    def _step(self, batches: Iterator[Step]) -> None:
         """One step of the optimizer, on the batches' gradients over the number of their tokens."""
         t, p = self.recipe.training, self.progress
         taken = list(islice(batches, t.accumulate))
-        tokens = sum(batch.tokens for batch in taken)
+        tokens, read = sum(b.tokens for b in taken), sum(b.read for b in taken)
         self.optimizer.zero_grad(set_to_none=True)
         total = nll = torch.zeros((), device=self.device)
         for batch in taken:
@@ -117,9 +119,9 @@ class Trainer:
             group["lr"] = p.lr
         self.optimizer.step()
         p.step += 1
-        p.window = p.window.plus(total_sum, nll_sum, norm_value, tokens)
+        p.window = p.window.plus(total_sum, nll_sum, norm_value, tokens, read)
 
-    def _not_finite(self, taken: list[Batch]) -> str:
+    def _not_finite(self, taken: list[Step]) -> str:
         def again() -> None:
             for batch in taken:
                 with self.autocast:
@@ -135,7 +137,7 @@ class Trainer:
     def _advance(self, clock: Clock) -> None:
         """Time and progress at the end of a step."""
         t, p = self.recipe.training, self.progress
-        epoch = p.epoch + p.rows / len(self.order.store)
+        epoch = p.epoch + p.rows / len(self.order)
         minutes = clock.tick(p.step)
         bounds = ((p.step, t.steps), (epoch, t.epochs), (minutes, t.minutes))
         share = max(reached / bound for reached, bound in bounds if bound is not None)

@@ -1,0 +1,129 @@
+"""Texts, or two texts, as rows of a model that sees both sides."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sublayer.config.schema import Recipe
+from sublayer.data.batch import Labelled, pad
+from sublayer.models.base import Classifier
+from sublayer.objectives.labels import output_of
+from sublayer.tasks.passages import wrap
+from sublayer.tasks.vocabulary import Vocabulary
+from sublayer.text.tokenizer import SourceAndTargets, Tokenizer, Tokenizers
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a vocabulary is learned from: a text, and others that go with it."""
+
+    source: str
+    targets: tuple[str, ...] = ()
+
+
+def learn_tokenizer(
+    recipe: Recipe,
+    texts: Iterable[SourceAndTargets],
+    given: Tokenizers | None = None,
+    extra: Sequence[str] = (),
+) -> Tokenizers:
+    """The one vocabulary of a task that has one: that which is given, or one made of the texts.
+
+    The texts are gone through in either case.
+
+    Raises:
+        ValueError: the recipe asks for two.
+    """
+    if given is not None:
+        deque(texts, maxlen=0)
+        return given.with_extra(extra)
+    assert recipe.tokenizer is not None
+    if recipe.tokenizer.shared is None:
+        raise ValueError(
+            f"the objective '{recipe.objective.kind}' has one vocabulary; use [tokenizer.shared]"
+        )
+    return Tokenizers.train(recipe.tokenizer, texts, extra)
+
+
+def rows_of(
+    pairs: Sequence[tuple[str, str | None]], tokenizer: Tokenizer, longest: int
+) -> Iterator[tuple[list[int], bool]]:
+    """Ids of each text, or two, with begin and ends; and whether they had to be cut to `longest`.
+
+    Of two texts the longer is cut first, token by token (Devlin et al. 2019, as released).
+    """
+    firsts = tokenizer.encode_batch(first for first, _ in pairs)
+    seconds = tokenizer.encode_batch(second or "" for _, second in pairs)
+    for (_, text), first, second in zip(pairs, firsts, seconds, strict=True):
+        room = longest - len(wrap([], None if text is None else [], tokenizer))
+        over = len(first) + len(second) - room
+        if over > 0:
+            first, second = _cut(first, second, room)
+        yield wrap(first, None if text is None else second, tokenizer), over > 0
+
+
+def _cut(first: list[int], second: list[int], room: int) -> tuple[list[int], list[int]]:
+    kept = min(len(first), max(room - len(second), room - room // 2))
+    return first[:kept], second[: room - kept]
+
+
+def segments_of(ids: Tensor, eos: int) -> Tensor:
+    """0 up to the first end, 1 behind it: which of two texts a token is of, `b n`."""
+    ended = (ids == eos).cumsum(1)
+    return ((ended - (ids == eos).long()) > 0).long()
+
+
+def batch_of(rows: Sequence[Sequence[int]], labels: Tensor, tokenizer: Tokenizer) -> Labelled:
+    """Padded rows and their labels, one or several numbers a row."""
+    ids, valid = pad([np.asarray(row) for row in rows], tokenizer.special.pad)
+    segments = segments_of(ids, tokenizer.special.eos)
+    if valid is not None:
+        segments = segments * valid
+    return Labelled(ids, valid, segments, labels, len(rows), sum(map(len, rows)))
+
+
+def by_length(rows: Sequence[Sequence[int]], batch_tokens: int) -> Iterator[list[int]]:
+    """Row numbers in batches of like lengths, the longest first."""
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    while order:
+        count = max(1, batch_tokens // max(len(rows[order[-1]]), 1))
+        yield order[-count:]
+        del order[-count:]
+
+
+def as_classifier(network: nn.Module, doing: str) -> Classifier:
+    """The network, if it has a head for labels.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if not isinstance(network, Classifier):
+        raise ValueError(
+            f"{type(network).__name__} has no head for labels, so it cannot {doing}; "
+            "use a family such as bert"
+        )
+    return network
+
+
+@torch.inference_mode()
+def logits_of(network: Classifier, batch: Labelled) -> Tensor:
+    """What the network says of a batch, in float32 on the CPU."""
+    return output_of(network, batch.to(next(network.parameters()).device)).float().cpu()
+
+
+def split_input(text: str) -> tuple[str, str | None]:
+    """A line of input: a text, or two with a tab between."""
+    first, tab, second = text.partition("\t")
+    return first, second if tab else None
+
+
+def labelled(vocabulary: Vocabulary, share: Sequence[float], n: int) -> list[tuple[str, float]]:
+    """The `n` labels with the largest share, largest first."""
+    ranked = sorted(zip(vocabulary.labels, share, strict=True), key=lambda pair: -pair[1])
+    return ranked[:n]
