@@ -63,6 +63,12 @@ def test_each_row_has_its_own_limit(network, source):
 
 
 @pytest.mark.parametrize("beam", [1, 2])
+def test_no_sources_no_outputs(network, beam):
+    none = torch.empty(0, 3, dtype=torch.long)
+    assert generate(network, none, options=SearchOptions(beam=beam)) == []
+
+
+@pytest.mark.parametrize("beam", [1, 2])
 @pytest.mark.parametrize(
     "parts", [{"position": "learned"}, {"score": "location"}], ids=["learned", "location"]
 )

@@ -247,6 +247,8 @@ def test_progress_hears_of_every_prompt(network):
 
 def test_no_prompts_no_texts(network):
     assert Continuer(network, LETTERS)([]) == []
+    for options in SEARCHES.values():
+        assert continue_ids(network, [], options, Stops()) == []
 
 
 def test_ids_can_be_streamed_without_a_tokenizer(network):

@@ -118,6 +118,8 @@ def beam_search(
     Each row has a limit of its own (tokens with the end). It is searched until nothing alive can
     enter its n best, so asking for more never changes the first.
     """
+    if not limits:
+        return []
     rows = [_Row(limit, options.penalty) for limit in limits]
     logits = decoding.start()
     beams = _Beams(decoding, list(rows), options, stops, logits.device)

@@ -44,9 +44,11 @@ def walk(
 
     Each row has its own limit (tokens with the end). Rows that have ended leave the batch.
     """
+    if not limits:
+        return
     rows, logits = list(range(len(limits))), decoding.start()
     never = torch.tensor(stops.never, dtype=torch.long, device=logits.device)
-    for length in range(1, max(limits, default=0) + 1):
+    for length in range(1, max(limits) + 1):
         logits = logits.float()
         tokens = choose(logits.index_fill(1, never, float("-inf")), rows)
         chosen = logits.gather(1, tokens.unsqueeze(1)).squeeze(1) - logits.logsumexp(1)
