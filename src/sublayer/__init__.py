@@ -20,17 +20,18 @@ if TYPE_CHECKING:
 __all__ = ["build", "load", "train"]
 
 
-def load(folder: str | Path, *, device: str = "auto", **generation: Any) -> Predictor:
-    """The model of a run folder: call it with texts; `.network` is the `nn.Module` inside.
+def load(source: str | Path, *, device: str = "auto", **generation: Any) -> Predictor:
+    """The model of a run folder, of a Hugging Face folder, or of a name on its hub (`org/name`).
 
-    `generation` are keys of the recipe's `[generation]` given another value: `beam=1`.
+    Call it with texts; `.network` is the `nn.Module` inside. `generation` are keys of the recipe's
+    `[generation]` given another value: `beam=1`.
 
     Raises:
-        ValueError: the folder is no run, not finished, or damaged, or a key is wrong.
+        ValueError: the source is no model, not finished, or damaged, or a key is wrong.
     """
     from sublayer.training.run import load_predictor
 
-    return load_predictor(Path(folder), generation, device=device)
+    return load_predictor(Path(source), generation, device=device)
 
 
 def build(family: str, size: str | None = None, **keys: Any) -> nn.Module:

@@ -10,13 +10,14 @@ from typing import Annotated
 
 import typer
 
+from sublayer.cli.convert import convert
 from sublayer.cli.estimate import estimate
 from sublayer.cli.evaluate import evaluate
 from sublayer.cli.inspect import inspect
 from sublayer.cli.predict import predict
 from sublayer.cli.train import train
 
-VERBS: tuple[Callable[..., None], ...] = (train, evaluate, predict, inspect, estimate)
+VERBS: tuple[Callable[..., None], ...] = (train, evaluate, predict, inspect, estimate, convert)
 """In the order of `--help`; they import what is heavy when called, so that help is quick."""
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -31,12 +32,8 @@ def _show_version(wanted: bool) -> bool:
     return wanted
 
 
-ShowVersion = Annotated[
-    bool,
-    typer.Option(
-        "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
-    ),
-]
+SHOWN = typer.Option("--version", callback=_show_version, is_eager=True, help="Show it and exit.")
+ShowVersion = Annotated[bool, SHOWN]
 
 
 @app.callback()
@@ -49,6 +46,7 @@ def sublayer(version: ShowVersion = False) -> None:
     echo hello | sublayer predict runs/pronounce                text in, text out
     sublayer inspect runs/pronounce hello --out attention.png   look inside
     sublayer estimate recipes/pronounce.toml                    cost, beforehand
+    sublayer convert opus-mt-en-de runs/en-de --verify          from and to transformers
 
     Each verb has its own --help. SUBLAYER_DEBUG=1 shows an error's traceback.
     """

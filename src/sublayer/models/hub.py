@@ -39,9 +39,12 @@ def put_tensors(network: nn.Module, tensors: Mapping[str, Tensor], where: str) -
         tensor.copy_(tensors[name])
 
 
-def write_tensors(tensors: Mapping[str, Tensor], file: Path) -> None:
-    """Write beside, then rename, so that a file is whole or not there."""
-    atomic_write(file, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}))
+def write_tensors(
+    tensors: Mapping[str, Tensor], file: Path, head: Mapping[str, str] | None = None
+) -> None:
+    """Write beside, then rename, so that a file is whole or not there; `head` stands before all."""
+    whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    atomic_write(file, save(whole, None if head is None else dict(head)))
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:

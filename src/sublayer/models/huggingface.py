@@ -7,9 +7,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from types import MappingProxyType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sublayer.config.files import atomic_write, load_json
@@ -19,6 +21,10 @@ from sublayer.models.hub import network_tensors, put_tensors, read_tensors, writ
 from sublayer.models.names import Rule, to_ours, to_theirs
 
 WEIGHTS = "model.safetensors"
+PICKLES = "pytorch_model*.bin"
+
+FORMAT = {"format": "pt"}
+"""What transformers wants to find in the head of a safetensors file."""
 
 Reader = Callable[[Mapping[str, Any], Set[str]], dict[str, Any]]
 """Their `config.json`, and the names of the tensors for what it leaves open -> our keys."""
@@ -116,7 +122,57 @@ def convention_of(keys: Mapping[str, Any], where: Path) -> Convention:
     return CONVENTIONS[kind]
 
 
-def read_network(folder: Path) -> tuple[str, FamilyConfig, nn.Module]:
+Weights = Callable[[Path], dict[str, Tensor]]
+"""A folder -> its tensors under their names."""
+
+
+def read_safetensors(folder: Path) -> dict[str, Tensor]:
+    """All tensors, from one file or from those an index lists.
+
+    Raises:
+        ValueError: there is no such file, or it is damaged.
+    """
+    index = folder / f"{WEIGHTS}.index.json"
+    if (folder / WEIGHTS).exists():
+        return read_tensors(folder / WEIGHTS)
+    if index.exists():
+        files = sorted(set(load_json(index)["weight_map"].values()))
+        return {
+            name: tensor
+            for file in files
+            for name, tensor in read_tensors(folder / Path(file).name).items()
+        }
+    if any(folder.glob(PICKLES)):
+        raise ValueError(
+            f"{folder} holds only pytorch_model.bin, a pickle, which can run anybody's code; "
+            f"`sublayer convert {folder} NEW --pickle` reads it with "
+            "torch.load(weights_only=True), which runs none, and writes safetensors"
+        )
+    raise ValueError(f"{folder / WEIGHTS} is not there; is {folder} a model?")
+
+
+def read_pickle(folder: Path) -> dict[str, Tensor]:
+    """All tensors of `pytorch_model.bin`, or of its parts; nothing in them is run.
+
+    Raises:
+        ValueError: there is no such file, or it holds more than tensors.
+    """
+    files = sorted(folder.glob(PICKLES))
+    if not files:
+        raise ValueError(f"{folder} holds no pytorch_model.bin; leave --pickle out")
+    out: dict[str, Tensor] = {}
+    for file in files:
+        try:
+            out |= torch.load(file, map_location="cpu", weights_only=True)
+        except (UnpicklingError, RuntimeError, EOFError) as error:
+            told = str(error).splitlines()[0]
+            raise ValueError(f"{file} is damaged, or holds more than tensors ({told})") from None
+    return out
+
+
+def read_network(
+    folder: Path, weights: Weights = read_safetensors
+) -> tuple[str, FamilyConfig, nn.Module]:
     """Family, configuration and network, in float32, of a folder that transformers wrote.
 
     Raises:
@@ -125,7 +181,7 @@ def read_network(folder: Path) -> tuple[str, FamilyConfig, nn.Module]:
     """
     keys = load_json(folder / "config.json")
     convention = convention_of(keys, folder / "config.json")
-    tensors = _body_names(_read_weights(folder), convention, architecture_of(keys, ""))
+    tensors = _body_names(weights(folder), convention, architecture_of(keys, ""))
     config = configure(convention.family, **convention.read(keys, tensors.keys()))
     network = config.build()
     ours = to_ours(_without(tensors, convention.unused(config)), convention.names(config))
@@ -156,8 +212,9 @@ def write_network(
     config: FamilyConfig,
     folder: Path,
     extra_keys: Mapping[str, Any] = MappingProxyType({}),
+    dtype: torch.dtype = torch.float32,
 ) -> None:
-    """A folder that transformers reads.
+    """A folder that transformers reads, with tensors in `dtype` if that changes none of them.
 
     `extra_keys` are what `config.json` says beside or instead: names of labels, ids of tokens.
 
@@ -173,36 +230,19 @@ def write_network(
         name if is_bare or re.fullmatch(convention.outside, name) else prefix + name: t
         for name, t in theirs.items()
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(named, folder / WEIGHTS)
+    if all(torch.equal(t.to(dtype).to(t.dtype), t) for t in named.values()):
+        named = {name: t.to(dtype) for name, t in named.items()}
+    else:
+        dtype = torch.float32
+    write_tensors(named, folder / WEIGHTS, FORMAT)
     keys = {
         "architectures": [architecture],
         "model_type": convention.model_type,
-        "dtype": "float32",
+        "dtype": str(dtype).removeprefix("torch."),
         **convention.write(config),
         **extra_keys,
     }
     atomic_write(folder / "config.json", json.dumps(keys, indent=2) + "\n")
-
-
-def _read_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors, from one file or from those an index lists."""
-    index = folder / f"{WEIGHTS}.index.json"
-    if (folder / WEIGHTS).exists():
-        return read_tensors(folder / WEIGHTS)
-    if index.exists():
-        files = sorted(set(load_json(index)["weight_map"].values()))
-        return {
-            name: tensor
-            for file in files
-            for name, tensor in read_tensors(folder / Path(file).name).items()
-        }
-    if (folder / "pytorch_model.bin").exists():
-        raise ValueError(
-            f"{folder} holds only pytorch_model.bin, a pickle, which can run anybody's code; load "
-            "it with torch.load(weights_only=True) and save it with safetensors.torch.save_file"
-        )
-    raise ValueError(f"{folder / WEIGHTS} is not there; is {folder} a model?")
 
 
 def _body_names(

@@ -74,7 +74,8 @@ def passages_of(
     asked, text = tokenizer.encode_batch([question, context])
     spans = tokenizer.offsets(context)
     asked = asked[: length // 2]
-    begin = len(wrap(asked, None, tokenizer))
+    before, between, _ = tokenizer.framing.two
+    begin = len(before) + len(asked) + len(between)
     room = length - len(wrap(asked, [], tokenizer))
     step = max(room // 2, 1)
     for start in range(0, max(len(text) - room, 0) + step, step):

@@ -77,14 +77,8 @@ class Fills(Predictor):
 
     @torch.inference_mode()
     def _fill(self, text: str, n: int, progress: Progress | None) -> list[Result]:
+        ids = self._with_masks(text)
         tokenizer = self.vocabulary.text
-        sign = tokenizer.pieces([self.mask])[0]
-        parts = tokenizer.encode_batch(text.split(sign))
-        if len(parts) == 1:
-            raise ValueError(f"'{text[:60]}' has no {sign}: put one where a word is to be told")
-        ids = list(parts[0])
-        for part in parts[1:]:
-            ids += [self.mask, *part]
         network = as_encoder(self.network, "fill in a mask")
         device = next(network.parameters()).device
         inputs = torch.tensor([wrap(ids, None, tokenizer)], device=device)
@@ -95,6 +89,20 @@ class Fills(Predictor):
         return [
             self._result(ids, fills[:, rank].tolist(), p[:, rank].tolist()) for rank in range(n)
         ]
+
+    def _with_masks(self, text: str) -> list[int]:
+        tokenizer = self.vocabulary.text
+        ids = tokenizer.encode(text)
+        if self.mask in ids:  # a vocabulary made elsewhere reads the sign by itself
+            return ids
+        sign = tokenizer.pieces([self.mask])[0]
+        parts = tokenizer.encode_batch(text.split(sign))
+        if len(parts) == 1:
+            raise ValueError(f"'{text[:60]}' has no {sign}: put one where a word is to be told")
+        ids = list(parts[0])
+        for part in parts[1:]:
+            ids += [self.mask, *part]
+        return ids
 
     def _result(self, ids: list[int], fills: list[int], p: list[float]) -> Result:
         tokenizer, chosen = self.vocabulary.text, iter(fills)

@@ -54,7 +54,7 @@ def pieces_of(
     than a stretch is cut.
     """
     room = longest - len(wrap([], None, tokenizer))
-    begin = wrap([], None, tokenizer).index(tokenizer.special.eos)
+    begin = len(tokenizer.opening)
     ids: list[int] = []
     firsts: list[int] = []
     for pieces in tokenizer.encode_batch(words):

@@ -9,13 +9,22 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
+from torch import nn
 
 from sublayer.config.errors import explain
 from sublayer.config.files import load_recipe
 from sublayer.config.schema import Generation, Recipe
 from sublayer.models.hub import load_network
+from sublayer.models.huggingface import read_network
+from sublayer.models.snapshot import local_folder
 from sublayer.tasks import TASKS, Predictor, Task, Vocabulary
+from sublayer.tasks.foreign import MODULES, body_folder, generation_of, predictor_of
 from sublayer.training.precision import pick_device
+
+FOREIGN = ("config.json", MODULES)
+"""What a folder without a recipe has, if it is one of transformers or sentence-transformers."""
+THEIRS = "huggingface"
+"""Where a converted folder keeps what lay beside the weights it was made of."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +110,17 @@ def load_task(folder: Path) -> Task:
 def load_predictor(
     folder: Path, changes: Mapping[str, Any] | None = None, *, device: str = "auto"
 ) -> Predictor:
-    """The model of a run folder, ready to be given inputs.
+    """The model of a run folder, a Hugging Face folder or a name on its hub, ready for inputs.
 
-    `changes` are keys of the recipe's `[generation]` given another value.
+    `changes` are keys of the recipe's `[generation]`, or of what their folder has in its place,
+    given another value.
 
     Raises:
-        ValueError: the folder is no run, not finished, or damaged, or a key is wrong.
+        ValueError: the folder is no model, not finished, or damaged, or a key is wrong.
     """
+    folder = local_folder(folder)
+    if not Run(folder).recipe.exists() and any((folder / x).exists() for x in FOREIGN):
+        return _load_foreign(folder, changes or {}, device)
     run, recipe = open_run(folder)
     if not run.weights.exists():
         raise ValueError(
@@ -116,6 +129,25 @@ def load_predictor(
         )
     network = load_network(folder).to(pick_device(device))
     return load_task(folder).predictor(network, changed(recipe.generation, changes or {}))
+
+
+def read_foreign(folder: Path) -> tuple[nn.Module, Path]:
+    """The network of a folder without a recipe, and where what lies beside it does.
+
+    Such a folder is as transformers writes it, or what `sublayer convert --to sublayer` made of it.
+
+    Raises:
+        ValueError: it is damaged, or of an architecture that is not known here.
+    """
+    if (folder / THEIRS).is_dir():
+        return load_network(folder), folder / THEIRS
+    return read_network(body_folder(folder))[2], folder
+
+
+def _load_foreign(folder: Path, changes: Mapping[str, Any], device: str) -> Predictor:
+    network, beside = read_foreign(folder)
+    given = changed(Generation(), generation_of(body_folder(beside)))
+    return predictor_of(network.to(pick_device(device)), beside, changed(given, changes))
 
 
 def changed(generation: Generation, changes: Mapping[str, Any]) -> Generation:

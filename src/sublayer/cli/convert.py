@@ -1,0 +1,62 @@
+"""`sublayer convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def convert(
+    source: Annotated[
+        Path, typer.Argument(help="A run, a Hugging Face folder, or a name on its hub.")
+    ],
+    target: Annotated[Path, typer.Argument(help="The new folder.")],
+    to: Annotated[
+        Literal["huggingface", "sublayer"], typer.Option(help="The form to write.")
+    ] = "sublayer",
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare with transformers, layer for layer.")
+    ] = False,
+    pickle: Annotated[
+        bool, typer.Option("--pickle", help="Read a pytorch_model.bin, tensors and nothing else.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the differences as JSON.")] = False,
+) -> None:
+    """Turn a model of transformers into one of ours, or one of ours into theirs.
+
+    \b
+    sublayer convert opus-mt-en-de runs/en-de --verify
+    sublayer convert runs/language exported --to huggingface --verify
+    sublayer convert old-folder new-folder --to huggingface --pickle
+
+    --verify runs both on the same random inputs, and fails where they differ by more than 0.0001.
+    """
+    from sublayer.cli.show import print_json
+    from sublayer.cli.tables import plain_table
+    from sublayer.models.huggingface import read_pickle, read_safetensors
+    from sublayer.models.verify import LARGEST
+    from sublayer.training.convert import convert as start
+    from sublayer.training.convert import differences
+
+    network, theirs = start(source, target, to, read_pickle if pickle else read_safetensors)
+    found = differences(network, theirs) if verify else []
+    if json:
+        layers = {difference.layer: difference.largest for difference in found}
+        print_json({"folder": str(target), "differences": layers})
+    elif found:
+        from rich.console import Console
+
+        table = plain_table("layer", "largest |difference|")
+        for difference in found:
+            table.add_row(difference.layer, f"{difference.largest:.2e}")
+        Console().print(table)
+    worst = max(found, key=lambda difference: difference.largest, default=None)
+    if worst is not None and not worst.largest <= LARGEST:
+        raise ValueError(
+            f"{worst.layer} differs from transformers by {worst.largest:.2e}, more than {LARGEST}; "
+            f"do not use {target}"
+        )
+    if not json:
+        print(f"model in {target}")
