@@ -59,7 +59,7 @@ def stages(source: str, target: str, folder: Path) -> Iterator[str]:
         Training,
     )
     from sublayer.data.source import read
-    from sublayer.training.start import make_task, tokenize
+    from sublayer.training.prepare import make_task, tokenize
 
     yield "import"
     data = LinesData(train=(source, target))

@@ -26,7 +26,7 @@ def test_evaluate(sublayer, run):
     assert "exact_match by source length" in out
     _, out, _ = sublayer("evaluate", run, "--split", "valid", "--beam", "1", "--json")
     report = json.loads(out)
-    assert (report["split"], report["beam"], report["rows"]) == ("valid", 1, 10)
+    assert (report["split"], report["setting"], report["rows"]) == ("valid", "beam 1", 10)
     assert 0 <= report["metrics"]["exact_match"]["value"] <= 1
 
 

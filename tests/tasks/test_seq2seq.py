@@ -8,7 +8,7 @@ import pytest
 from sublayer.config.schema import LinesData, Recipe, TokenizerSection, TokenizerSide, Training
 from sublayer.data.source import read
 from sublayer.data.store import Store
-from sublayer.training.start import make_task, tokenize
+from sublayer.training.prepare import make_task, tokenize
 
 
 def pairs_of(store: Store) -> list[tuple[list[int], list[int]]]:

@@ -16,8 +16,9 @@ from sublayer.training import trainer as trainer_module
 from sublayer.training.checkpoint import mean_of, step_folders
 from sublayer.training.evaluate import evaluate
 from sublayer.training.log import read_records
+from sublayer.training.prepare import check_keys
 from sublayer.training.run import load_predictor
-from sublayer.training.start import family_of, train
+from sublayer.training.start import train
 
 
 def test_run_folder_is_all_there_is(make_recipe, tmp_path):
@@ -265,4 +266,4 @@ def test_a_family_of_one_vocabulary_wants_one_tokenizer():
         }
     )
     with pytest.raises(ValueError, match=r"t5 has one vocabulary; use \[tokenizer\.shared\]"):
-        family_of(recipe)
+        check_keys(recipe)

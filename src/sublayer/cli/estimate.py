@@ -43,7 +43,7 @@ def print_estimate(e: Estimate) -> None:
     """Parameters by part, operations, memory and time."""
     from rich.console import Console
 
-    from sublayer.cli.show import plain_table
+    from sublayer.cli.tables import plain_table
 
     console = Console()
     unit = "target token" if e.target_tokens else "token"

@@ -26,6 +26,7 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option(help="Write the model's outputs here, one a line.")
     ] = None,
+    beam: Annotated[int | None, typer.Option(min=1, help="The same as beam=N.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -33,7 +34,7 @@ def evaluate(
 
     \b
     sublayer evaluate runs/pronounce
-    sublayer evaluate runs/pronounce beam=1
+    sublayer evaluate runs/pronounce --beam 1
     sublayer evaluate runs/de --data test.en --data test.de --json
     """
     from sublayer.cli.progress import rows_bar
@@ -46,7 +47,7 @@ def evaluate(
             run,
             split,
             data or [],
-            changes=read_changes(changes or []),
+            changes=read_changes(changes or [], beam=beam),
             device=device,
             progress=progress,
         )

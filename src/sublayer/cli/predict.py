@@ -23,6 +23,7 @@ def predict(
         typer.Option(help="Where answers go; stdout by default. Vectors: .npy or JSON lines."),
     ] = None,
     n_best: Annotated[int, typer.Option(min=1, help="Answers to an input, with scores.")] = 1,
+    beam: Annotated[int | None, typer.Option(min=1, help="The same as beam=N.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
@@ -41,7 +42,7 @@ def predict(
     from sublayer.data.files import lines, text_lines
     from sublayer.training.run import load_predictor
 
-    predictor = load_predictor(run, read_changes(changes or []), device=device)
+    predictor = load_predictor(run, read_changes(changes or [], beam=beam), device=device)
     texts = list(text_lines(sys.stdin.buffer, "stdin") if input is None else lines(str(input)))
     if len(texts) == 1 and output is None and n_best == 1 and not json and sys.stdout.isatty():
         for piece in predictor.stream(texts[0]):

@@ -52,13 +52,15 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise ValueError(f"{path}: {_too_much(error)}") from None
 
 
-def read_changes(overrides: Sequence[str]) -> dict[str, Any]:
+def read_changes(overrides: Sequence[str], **given: Any) -> dict[str, Any]:
     """The keys and values of `key=value` arguments that stand without a recipe.
+
+    Of those in `given`, which have options of their own, None is left out.
 
     Raises:
         ValueError: one is not of that form.
     """
-    table: dict[str, Any] = {}
+    table = {key: value for key, value in given.items() if value is not None}
     for override in overrides:
         _lay_over(table, override)
     return table

@@ -57,10 +57,17 @@ class TokenizerSection(Section):
 class ModelSection(BaseModel):
     """The family, a size from its table, and any of the family's own keys to change that size."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="allow", frozen=True, protected_namespaces=(), populate_by_name=True
+    )
 
     family: str = "transformer"
     size: str | None = None
+    start: str | None = Field(default=None, alias="from")
+    """A run folder, a Hugging Face folder or a hub id: its family, numbers, vocabulary and weights.
+
+    Other keys change its numbers, such as dropout.
+    """
 
 
 # ---- training ------------------------------------------------------------------------------------
@@ -100,7 +107,7 @@ class Training(Section):
     minutes: PositiveFloat | None = None
     """The run's length: the first bound reached ends it, and the schedule runs to that end."""
     batch_tokens: PositiveInt = 4096
-    """Padded tokens of a batch on its longer side; rows follow from it."""
+    """Padded tokens of a batch on its longer side, rows follow from it; of images their number."""
     accumulate: PositiveInt = 1
     """Batches whose gradients are added before one step of the optimizer."""
     optimizer: Optimizer = Optimizer()

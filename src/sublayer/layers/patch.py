@@ -43,6 +43,12 @@ class PatchEmbedding(nn.Module):
         x = x + self._positions(grid.shape[2], grid.shape[3])
         return x.to(product_dtype(x))
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the images its positions are those of."""
+        size = self.side * self.patches.kernel_size[0]
+        return self.patches.in_channels, size, size
+
     def _check(self, images: Tensor) -> None:
         size, channels = self.patches.kernel_size[0], self.patches.in_channels
         height, width = images.shape[2:]

@@ -15,6 +15,7 @@ from sublayer.layers.block import Stack
 from sublayer.layers.dropout import Dropout
 from sublayer.layers.embedding import SegmentEmbedding
 from sublayer.layers.mask import Causal, Mask, Padding
+from sublayer.layers.patch import PatchEmbedding
 from sublayer.layers.state import State
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -285,7 +286,9 @@ class ImageEncoder(nn.Module):
     an identity gives the vector itself.
     """
 
-    def __init__(self, embed: nn.Module, stack: Stack, pooler: nn.Module, head: nn.Module) -> None:
+    def __init__(
+        self, embed: PatchEmbedding, stack: Stack, pooler: nn.Module, head: nn.Module
+    ) -> None:
         super().__init__()
         self.embed, self.stack, self.pooler, self.head = embed, stack, pooler, head
 

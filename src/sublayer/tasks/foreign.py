@@ -80,7 +80,7 @@ def predictor_of(network: nn.Module, folder: Path, generation: Generation) -> Pr
     """
     home = body_folder(folder)
     keys = load_json(home / "config.json")
-    vocabulary = _vocabulary(network, home, keys)
+    vocabulary = vocabulary_of(network, home)
     if isinstance(network, EncoderDecoder):
         return _text_to_text(network, vocabulary, generation, keys)
     if isinstance(network, LanguageModel):
@@ -96,7 +96,13 @@ def predictor_of(network: nn.Module, folder: Path, generation: Generation) -> Pr
     return Fills(network, vocabulary)
 
 
-def _vocabulary(network: nn.Module, folder: Path, keys: Mapping[str, Any]) -> Vocabulary:
+def vocabulary_of(network: nn.Module, folder: Path) -> Vocabulary:
+    """The tokenizers of a folder, if its network reads text, and its labels, if it gives any.
+
+    Raises:
+        ValueError: the folder lacks a tokenizer.
+    """
+    keys = load_json(folder / "config.json")
     names = {int(id): name for id, name in (keys.get("id2label") or {}).items()}
     head = network.head if isinstance(network, Classifier | ImageEncoder) else None
     count = head.out_features if isinstance(head, nn.Linear) else 0

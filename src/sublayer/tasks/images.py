@@ -16,8 +16,10 @@ from sublayer.config.schema import Generation, Recipe
 from sublayer.data.batch import Labelled, Row
 from sublayer.data.example import Example, Picture
 from sublayer.data.images import read_image
+from sublayer.data.order import BucketOrder
+from sublayer.data.store import Store
 from sublayer.metrics import confusion, make
-from sublayer.models.base import ImageEncoder, configure
+from sublayer.models.base import ImageEncoder
 from sublayer.objectives.labels import OneLabel
 from sublayer.tasks.base import (
     TASKS,
@@ -58,6 +60,12 @@ def as_image_encoder(network: nn.Module) -> ImageEncoder:
             f"{type(network).__name__} does not look at images; use a family such as vit"
         )
     return network
+
+
+def pixels_of(row: Any) -> Pixels:
+    """`c h w` of a row of the store."""
+    shape = row[:3].astype(np.int64)
+    return row[3:].astype(np.uint8).reshape(shape)
 
 
 @final
@@ -141,44 +149,18 @@ class Images(Task):
         """A network that looks at images."""
         as_image_encoder(network)
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of what the model looks at.
-
-        Raises:
-            ValueError: the family looks at nothing.
-        """
-        model = self.recipe.model
-        keys = configure(model.family, model.size, **(model.model_extra or {})).model_dump()
-        if "image_size" not in keys:
-            raise ValueError(
-                f"model.family: {model.family} does not look at images; use a family such as vit"
-            )
-        return keys["n_channels"], keys["image_size"], keys["image_size"]
-
     def encode(self, examples: Examples, notes: Notes) -> Iterator[Row]:
-        """An image a row, its pixels one after another; and its label.
-
-        Raises:
-            ValueError: an image has another shape than the model looks at.
-        """
-        shape = self.shape
+        """An image a row: channels, height, width, and the pixels one after another; its label."""
         for example in examples:
             picture = wanted(example, Picture, self.recipe)
-            if picture.pixels.shape != shape:
-                c, h, w = picture.pixels.shape
-                raise ValueError(
-                    f"an image has {c} channels of {h} x {w} pixels, the model looks at "
-                    f"{shape[0]} of {shape[1]} x {shape[2]}; "
-                    "set model.n_channels and model.image_size"
-                )
             label = self.vocabulary.number(picture.label)
-            yield picture.pixels.flatten().astype(np.uint32), np.array([label], np.uint32)
+            row = np.concatenate((picture.pixels.shape, picture.pixels.flatten()))
+            yield row.astype(np.uint32), np.array([label], np.uint32)
 
     @property
     def ids(self) -> int:
-        """Shades or labels."""
-        return max(256, len(self.vocabulary.labels))
+        """Shades, sizes or labels: two bytes are enough for each."""
+        return 2**16
 
     def objective(self) -> OneLabel:
         """Cross-entropy."""
@@ -186,20 +168,34 @@ class Images(Task):
 
     def collate(self, rows: Sequence[Row], random: np.random.Generator) -> Labelled:
         """Images as they are."""
-        shape = self.shape
-        pictures = [ids.astype(np.uint8).reshape(shape) for ids, _ in rows]
-        return self._batch(pictures, [label for _, label in rows])
+        return self._batch([pixels_of(row) for row, _ in rows], [label for _, label in rows])
 
     def training_batch(self, rows: Sequence[Row], random: np.random.Generator) -> Labelled:
         """Images each moved by up to `shift` pixels; what comes in at the edges is black."""
-        reach, shape = self.settings.shift, self.shape
+        reach = self.settings.shift
         pictures = []
-        for ids, _ in rows:
-            picture = ids.astype(np.uint8).reshape(shape)
+        for row, _ in rows:
+            picture = pixels_of(row)
             padded = np.pad(picture, ((0, 0), (reach, reach), (reach, reach)))
             y, x = random.integers(2 * reach + 1, size=2)
-            pictures.append(padded[:, y : y + shape[1], x : x + shape[2]])
+            pictures.append(padded[:, y : y + picture.shape[1], x : x + picture.shape[2]])
         return self._batch(pictures, [label for _, label in rows])
+
+    def order(self, store: Store) -> BucketOrder:
+        """Batches of `training.batch_tokens` images."""
+        t = self.recipe.training
+        return BucketOrder(store, t.batch_tokens * self._numbers(store), self.recipe.seed)
+
+    def in_order(self, store: Store) -> Iterator[list[Row]]:
+        """All images once."""
+        for begin in range(0, len(store), self.recipe.training.batch_tokens):
+            end = min(begin + self.recipe.training.batch_tokens, len(store))
+            yield store.rows(np.arange(begin, end))
+
+    @staticmethod
+    def _numbers(store: Store) -> int:
+        """Of the largest row, which is what an image counts as."""
+        return int(store.lengths(np.arange(len(store))).max()) + 1
 
     def _batch(self, pictures: list[Pixels], labels: Sequence[Any]) -> Labelled:
         told = torch.from_numpy(np.concatenate(labels).astype(np.int64))
@@ -207,7 +203,7 @@ class Images(Task):
 
     def predictor(self, network: nn.Module, generation: Generation) -> ImageLabels:
         """The model that labels images."""
-        return ImageLabels(network, self.vocabulary, self.shape)
+        return ImageLabels(network, self.vocabulary, as_image_encoder(network).embed.shape)
 
     def samples(self, predictor: Predictor, examples: Sequence[Example]) -> list[Sample]:
         """What images are taken for."""

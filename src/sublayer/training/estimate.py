@@ -24,10 +24,11 @@ from sublayer.models.base import EncoderDecoder, LanguageModel
 from sublayer.scaling.count import Count, Shape, count
 from sublayer.scaling.memory import DecodingMemory, TrainingMemory, decoding_memory, training_memory
 from sublayer.tasks import Task
+from sublayer.training.begin import Begin
 from sublayer.training.optimizers import make_optimizer
 from sublayer.training.precision import autocast, pick_device, uses_bfloat16
+from sublayer.training.prepare import make_task, model_config, tokenize
 from sublayer.training.run import set_threads
-from sublayer.training.start import make_task, model_config, tokenize
 
 SAMPLE = 20_000
 """Examples at the head of the training data that vocabularies and lengths are estimated from."""
@@ -77,8 +78,9 @@ def estimate(recipe: Recipe) -> Estimate:
     t = recipe.training
     set_threads(t.threads)
     examples, sample = _head(read(recipe.data, "train"))
-    task = make_task(recipe, sample)
-    config, device = model_config(recipe, task), pick_device(t.device)
+    begin = None if recipe.model.start is None else Begin.read(recipe.model.start)
+    task = make_task(recipe, sample, begin)
+    config, device = model_config(recipe, task, begin), pick_device(t.device)
     network = config.build()
     task.check(network)
     with TemporaryDirectory() as folder:

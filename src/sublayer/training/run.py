@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from sublayer.config.errors import explain
-from sublayer.config.files import load_recipe
+from sublayer.config.files import load_json, load_recipe
 from sublayer.config.schema import Generation, Recipe
 from sublayer.models.hub import load_network
 from sublayer.models.huggingface import read_network
@@ -21,8 +21,6 @@ from sublayer.tasks import TASKS, Predictor, Task, Vocabulary
 from sublayer.tasks.foreign import MODULES, body_folder, generation_of, predictor_of
 from sublayer.training.precision import pick_device
 
-FOREIGN = ("config.json", MODULES)
-"""What a folder without a recipe has, if it is one of transformers or sentence-transformers."""
 THEIRS = "huggingface"
 """Where a converted folder keeps what lay beside the weights it was made of."""
 
@@ -119,7 +117,7 @@ def load_predictor(
         ValueError: the folder is no model, not finished, or damaged, or a key is wrong.
     """
     folder = local_folder(folder)
-    if not Run(folder).recipe.exists() and any((folder / x).exists() for x in FOREIGN):
+    if not Run(folder).recipe.exists() and is_foreign(folder):
         return _load_foreign(folder, changes or {}, device)
     run, recipe = open_run(folder)
     if not run.weights.exists():
@@ -129,6 +127,14 @@ def load_predictor(
         )
     network = load_network(folder).to(pick_device(device))
     return load_task(folder).predictor(network, changed(recipe.generation, changes or {}))
+
+
+def is_foreign(folder: Path) -> bool:
+    """Whether a folder is transformers', sentence-transformers', or converted from one of these."""
+    if any((folder / name).exists() for name in (MODULES, THEIRS)):
+        return True
+    file = folder / "config.json"
+    return file.exists() and "model_type" in load_json(file)
 
 
 def read_foreign(folder: Path) -> tuple[nn.Module, Path]:

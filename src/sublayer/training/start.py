@@ -3,39 +3,29 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from itertools import chain
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from sublayer.config.files import dump_json, load_json, load_recipe, write_recipe
 from sublayer.config.schema import Recipe
-from sublayer.data.example import Example
-from sublayer.data.source import read, splits
-from sublayer.data.store import Store
-from sublayer.metrics import make
 from sublayer.models.base import (
-    FAMILIES,
     EncoderDecoder,
-    FamilyConfig,
-    configure,
 )
-from sublayer.models.hub import put_tensors, read_config, read_tensors, write_config, write_tensors
+from sublayer.models.hub import put_tensors, read_config, read_tensors, write_tensors
 from sublayer.scaling.memory import training_memory
-from sublayer.tasks import TASKS, Task, Vocabulary
-from sublayer.tasks.base import Notes
 from sublayer.training.allocator import keep_freed_memory
 from sublayer.training.callbacks import Listener
 from sublayer.training.checkpoint import mean_of, step_folders
 from sublayer.training.clock import Clock
 from sublayer.training.curves import draw_curves
 from sublayer.training.diagnose import is_out_of_memory
-from sublayer.training.precision import pick_device, uses_bfloat16
+from sublayer.training.precision import uses_bfloat16
+from sublayer.training.prepare import Job, prepare
 from sublayer.training.run import Run, set_threads
 from sublayer.training.schedules import make_schedule
 from sublayer.training.trainer import Trainer
@@ -92,20 +82,6 @@ def train(
     return finish(trainer, job)
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a recipe turns into before the first step."""
-
-    run: Run
-    recipe: Recipe
-    task: Task
-    train: Store
-    valid: Store | None
-    network: nn.Module
-    d_model: int
-    """The width the paper's learning rate goes by."""
-
-
 def claim(recipe: Recipe, folder: Path, *, resume: bool) -> Run:
     """Make a run folder, or take up the one of the same recipe.
 
@@ -153,118 +129,6 @@ def _differences(ours: dict[str, Any], theirs: dict[str, Any], at: str = "") -> 
         elif a != b:
             out.append(f"{at}{key} is {b!r} there, {a!r} here")
     return sorted(out)
-
-
-def prepare(run: Run, recipe: Recipe) -> Job:
-    """Tokenizers, stores and network; what a stopped run has made already is taken from its folder.
-
-    Raises:
-        ValueError: the data is not there or wrong, or the model's keys do not fit.
-    """
-    device = pick_device(recipe.training.device)
-    kind = TASKS[recipe.objective.kind]
-    # what is wrong in a recipe is told before an hour of tokenizing
-    make(recipe.evaluation.metrics, recipe.evaluation)
-    family_of(recipe)
-    if Vocabulary.exists(run.folder, text=kind.reads_text):
-        task = kind(recipe, Vocabulary.load(run.folder))
-    else:
-        task = make_task(recipe, read(recipe.data, "train"))
-        task.vocabulary.save(run.folder)
-    config = model_config(recipe, task)
-    write_config(config, recipe.model.family, run.folder)
-    network = config.build().to(device)
-    task.check(network)
-    stores = {
-        split: Store.open(run.store(split))
-        if run.store(split).exists()
-        else tokenize(task, read(recipe.data, split), run.store(split))
-        for split in splits(recipe.data)
-        if split != "test"
-    }
-    if recipe.training.compile:
-        for part in network.children():
-            part.compile(dynamic=True)
-    d_model = int(config.model_dump()["d_model"])
-    return Job(run, recipe, task, stores["train"], stores.get("valid"), network, d_model)
-
-
-def make_task(recipe: Recipe, examples: Iterable[Example]) -> Task:
-    """The recipe's task, with a vocabulary learned from examples.
-
-    Raises:
-        ValueError: the recipe has no tokenizer where one is needed, or the examples do not fit.
-    """
-    kind = TASKS[recipe.objective.kind]
-    if kind.reads_text and recipe.tokenizer is None:
-        raise ValueError(f"the objective '{recipe.objective.kind}' needs a section [tokenizer]")
-    return kind(recipe, kind.learn(recipe, examples))
-
-
-def tokenize(task: Task, examples: Iterable[Example], folder: Path) -> Store:
-    """Encode examples, and keep them in `folder`.
-
-    What is left out is counted in meta.json, as skipped_empty and skipped_long.
-
-    Raises:
-        ValueError: nothing is left, or something is wrong in the files.
-    """
-    notes: Notes = {}
-    rows = task.encode(examples, notes)
-    first = next(rows, None)
-    if first is None:
-        raise ValueError(
-            f"nothing of the data is left: {notes.get('skipped_empty', 0):.0f} have an "
-            f"empty side, {notes.get('skipped_long', 0):.0f} are too long; "
-            "correct the files, or raise max_source and max_target"
-        )
-    return Store.write(folder, chain([first], rows), task.ids, notes)
-
-
-def family_of(recipe: Recipe) -> type[FamilyConfig]:
-    """The class of the recipe's model family, all keys that the recipe gives it being right.
-
-    Raises:
-        ValueError: the family, the size or a key is unknown, or is not the recipe's to set.
-    """
-    name, extra = recipe.model.family, recipe.model.model_extra or {}
-    family = FAMILIES[name]
-    for key, follows in FOLLOWS.items():
-        if key in extra:
-            raise ValueError(f"model.{key} follows from {follows}")
-    has_two = recipe.tokenizer is not None and recipe.tokenizer.shared is None
-    if has_two and "source_vocab_size" not in family.model_fields:
-        raise ValueError(
-            f"model.family: {name} has one vocabulary; use [tokenizer.shared] in place of "
-            "[tokenizer.source] and [tokenizer.target]"
-        )
-    some = {"vocab_size": 8, "source_vocab_size": 8} if has_two else {"vocab_size": 8}
-    sizes = {key: size for key, size in some.items() if key in family.model_fields}
-    configure(name, recipe.model.size, **extra, **sizes)
-    return family
-
-
-FOLLOWS = {
-    "vocab_size": "the tokenizer; set tokenizer.*.vocab_size instead",
-    "source_vocab_size": "the tokenizer; set tokenizer.*.vocab_size instead",
-    "head": "the objective; leave it out",
-    "n_labels": "the labels in the data; leave it out",
-}
-
-
-def model_config(recipe: Recipe, task: Task) -> FamilyConfig:
-    """The family's configuration: the recipe's keys, and those that follow from the task.
-
-    Raises:
-        ValueError: a key is unknown or out of range, or the family has nothing for the task.
-    """
-    known, family = family_of(recipe).model_fields, recipe.model.family
-    keys = task.keys()
-    if keys.keys() - known.keys():
-        raise ValueError(
-            f"model.family: {family} has no head for the objective '{recipe.objective.kind}'"
-        )
-    return configure(family, recipe.model.size, **(recipe.model.model_extra or {}), **keys)
 
 
 def finish(trainer: Trainer, job: Job) -> dict[str, Any]:
