@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sublayer.config.files import load_json
-from sublayer.layers.block import Block, Stack
+from sublayer.layers.block import Stack
 from sublayer.models.base import Classifier, Encoder, EncoderDecoder, ImageEncoder, LanguageModel
 from sublayer.models.huggingface import architecture_of
 
@@ -107,19 +107,30 @@ def _stacks(network: nn.Module, inputs: _Inputs) -> dict[str, tuple[Stack, Tenso
     return {"": (network.stack, inputs.valid)}
 
 
+@dataclass(frozen=True)
+class _Heard:
+    """What the blocks of a stack give, as they are gone through, and what follows the last."""
+
+    blocks: list[Tensor] = field(default_factory=list)
+    ends: list[Tensor] = field(default_factory=list)
+
+
 @contextmanager
-def _heard(network: nn.Module) -> Iterator[dict[Stack, list[Tensor]]]:
-    """What the blocks of each stack give, as they are gone through, and then the stack itself."""
-    heard: dict[Stack, list[Tensor]] = {}
+def _heard(network: nn.Module) -> Iterator[dict[Stack, _Heard]]:
+    """Of each stack."""
+    heard: dict[Stack, _Heard] = {}
     handles = []
 
-    def listen(stack: Stack) -> Any:
-        return lambda module, given, out: heard.setdefault(stack, []).append(out)
+    def listen(module: nn.Module, out: list[Tensor]) -> None:
+        handles.append(module.register_forward_hook(lambda module, given, x: out.append(x)))
 
     for stack in network.modules():
         if isinstance(stack, Stack):
-            parts = [*(b for b in stack.blocks if isinstance(b, Block)), stack]
-            handles += [part.register_forward_hook(listen(stack)) for part in parts]
+            heard[stack] = _Heard()
+            for block in stack.blocks:
+                listen(block, heard[stack].blocks)
+            for part in stack.norm.modules():
+                listen(part, heard[stack].ends)
     try:
         yield heard
     finally:
@@ -128,18 +139,18 @@ def _heard(network: nn.Module) -> Iterator[dict[Stack, list[Tensor]]]:
 
 
 def _layers(
-    name: str, ours: list[Tensor], theirs: tuple[Tensor, ...], valid: Tensor | None
+    name: str, ours: _Heard, theirs: tuple[Tensor, ...], valid: Tensor | None
 ) -> list[Difference]:
-    """Blocks beside theirs; their last is from before the norm at the end, or from behind it."""
-    *blocks, end = ours
-    if len(theirs) != len(blocks) + 1:
-        raise ValueError(f"transformers has {len(theirs) - 1} {name}layers, here are {len(blocks)}")
+    """Blocks beside theirs; of the last theirs gives what is before the norm or behind it."""
+    if len(theirs) != len(ours.blocks) + 1:
+        here = len(ours.blocks)
+        raise ValueError(f"transformers has {len(theirs) - 1} {name}layers, here are {here}")
     found = [
         Difference(f"{name}layer {i}", _largest(own, their, valid))
-        for i, (own, their) in enumerate(zip(blocks, theirs[1:], strict=True))
+        for i, (own, their) in enumerate(zip(ours.blocks, theirs[1:], strict=True))
     ]
-    normed = Difference(found[-1].layer, _largest(end, theirs[-1], valid))
-    return [*found[:-1], min(found[-1], normed, key=lambda d: d.largest)]
+    normed = [_largest(end, theirs[-1], valid) for end in ours.ends]
+    return [*found[:-1], Difference(found[-1].layer, min(found[-1].largest, *normed))]
 
 
 def _outputs(network: nn.Module, inputs: _Inputs) -> list[tuple[str, Tensor]]:
