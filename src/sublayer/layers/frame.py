@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import final
 
+import torch
 from torch import Tensor
 
 from sublayer.layers.mask import Causal, Mask
-from sublayer.layers.position import Position
+from sublayer.layers.position import Position, Turn
 
 
 @final
@@ -27,6 +28,7 @@ class Frame:
     ) -> None:
         self.q_pos, self.k_pos, self.mask, self.position = q_pos, k_pos, mask, position
         self._made: dict[str, Tensor | None] = {}
+        self._turns: dict[torch.dtype, Turn] = {}
 
     def _once(self, key: str, make: Callable[[], Tensor | None]) -> Tensor | None:
         if key not in self._made:
@@ -56,4 +58,10 @@ class Frame:
         """New queries and keys `b h n d`, which share their positions, as the scheme turns them."""
         if self.position is None:
             return q, k
-        return self.position.turn(q, self.q_pos), self.position.turn(k, self.q_pos)
+        return self._turning(q.dtype)(q), self._turning(k.dtype)(k)
+
+    def _turning(self, dtype: torch.dtype) -> Turn:
+        assert self.position is not None
+        if dtype not in self._turns:
+            self._turns[dtype] = self.position.turning(self.q_pos, dtype)
+        return self._turns[dtype]

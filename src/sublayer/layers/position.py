@@ -7,10 +7,14 @@ and keys, what to add to the scores.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import final
 
 import torch
 from torch import Tensor, nn
+
+Turn = Callable[[Tensor], Tensor]
+"""Queries or keys `b h n d`, turned by positions that are settled."""
 
 
 class Position(nn.Module):
@@ -26,6 +30,10 @@ class Position(nn.Module):
     def turn(self, x: Tensor, positions: Tensor) -> Tensor:
         """Queries or keys `b h n d`, turned by their positions."""
         return x
+
+    def turning(self, positions: Tensor, dtype: torch.dtype) -> Turn:
+        """`turn` at the same positions for many tensors of one type: a pass asks for it once."""
+        return lambda x: self.turn(x, positions)
 
     def bias(self, q_pos: Tensor, k_pos: Tensor) -> Tensor | None:
         """What is added to the scores, broadcastable to `b h q k`."""

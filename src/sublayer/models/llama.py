@@ -17,6 +17,7 @@ from sublayer.layers.feedforward import ACTIVATIONS, GatedFeedForward
 from sublayer.layers.head import EveryToken, LastToken
 from sublayer.layers.init import normal
 from sublayer.layers.mask import Causal, Mask, Window
+from sublayer.layers.norm import RMSNorm
 from sublayer.layers.residual import PreNorm
 from sublayer.layers.rotary import Rotary
 from sublayer.models.base import (
@@ -151,7 +152,7 @@ class LlamaConfig(FamilyConfig):
         return 0.1 if self.head == "tag" else 0.0
 
     def _norm(self) -> nn.Module:
-        return nn.RMSNorm(self.d_model, eps=self.norm_eps)
+        return RMSNorm(self.d_model, self.norm_eps)
 
     def _block(self) -> Block:
         attention = SelfAttention(

@@ -15,6 +15,7 @@ from sublayer.layers.dropout import Dropout
 from sublayer.layers.embedding import TokenEmbedding
 from sublayer.layers.feedforward import ACTIVATIONS, FeedForward, GatedFeedForward
 from sublayer.layers.head import Scale
+from sublayer.layers.norm import RMSNorm
 from sublayer.layers.relative import Buckets
 from sublayer.layers.residual import PreNorm
 from sublayer.layers.score import Dot
@@ -108,7 +109,7 @@ class T5Config(FamilyConfig):
                 nn.init.normal_(part.table.weight, std=self.d_model**-0.5)
 
     def _norm(self) -> nn.Module:
-        return nn.RMSNorm(self.d_model, eps=self.norm_eps)
+        return RMSNorm(self.d_model, self.norm_eps)
 
     def _block(self, has_cross: bool) -> Block:
         def residual(layer: nn.Module) -> PreNorm:
