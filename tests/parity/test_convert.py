@@ -12,7 +12,7 @@ import transformers as hf
 
 import sublayer
 from sublayer.generation.streaming import UNFINISHED
-from sublayer.models.huggingface import read_pickle
+from sublayer.models.huggingface import read_network, read_pickle, write_network
 from sublayer.models.verify import LARGEST, compare
 from sublayer.tasks.answer import Answers
 from sublayer.tasks.classify import Labels
@@ -351,3 +351,10 @@ def test_a_translator_of_ours_in_transformers(family, tmp_path):
     assert sublayer.load(tmp_path / "theirs", beam=1)(["the fox"]) == [expected]
     with pytest.raises(ValueError, match="is in our own form already; add --to huggingface"):
         convert(run, tmp_path / "again", "sublayer")
+
+
+def test_positions_that_are_counted_from_another_padding_are_refused(make_folder, tmp_path):
+    make_folder("roberta", tmp_path / "theirs")
+    family, config, network = read_network(tmp_path / "theirs")
+    with pytest.raises(ValueError, match="must have the id 1, but this vocabulary has 0"):
+        write_network(network, family, config, tmp_path / "new", {"pad_token_id": 0})

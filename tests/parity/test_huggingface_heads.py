@@ -188,7 +188,8 @@ def test_segments_of_pairs_are_seen(tmp_path):
 def test_there_and_back_is_exact(case):
     theirs, folder = case
     family, config, ours = read_network(folder / "theirs")
-    names = {"pad_token_id": PAD}  # which batches of theirs need, and a configuration of ours lacks
+    # which batches of theirs need, and a configuration of ours lacks
+    names = {"pad_token_id": theirs.config.pad_token_id}
     write_network(ours, family, config, folder / "back", names)
     first, second = (folder / name / "model.safetensors" for name in ("theirs", "back"))
     a, b = load_file(first), load_file(second)

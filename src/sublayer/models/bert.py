@@ -372,9 +372,8 @@ def _kind(config: FamilyConfig) -> str | None:
         kind = "distilbert"
     elif not config.tied and config.head in {"masked", "masked_and_pairs"}:
         return None  # theirs then has a second bias that nothing reads: no way there and back
-    if config.head == "classify" and config.classifier != HF_CLASSIFIERS[kind]:
-        return None
-    return None if config.head == "masked_and_pairs" and kind != "bert" else kind
+    is_others = config.head == "classify" and config.classifier != HF_CLASSIFIERS[kind]
+    return None if is_others or (config.head == "masked_and_pairs" and kind != "bert") else kind
 
 
 for _type, _name, _table, _keys, _skipped in (
@@ -388,6 +387,7 @@ for _type, _name, _table, _keys, _skipped in (
             model_type=_type,
             architecture=_architecture(_name),
             bare=f"{_name}Model",
+            pad=_skipped - 1 if _skipped else None,
             prefix=f"{_type}.",
             names=_names(_table),
             constants=(r"embeddings\.position_ids",),

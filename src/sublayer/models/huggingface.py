@@ -40,7 +40,7 @@ class Convention:
     `constants` are patterns of tensors that follow from the configuration, and `unused` of those
     that a model has no use for, which old folders hold all the same. `fits` tells which of a
     family's model types can hold a configuration, and `architecture` which class of transformers
-    it is then.
+    it is then. `pad` is the padding's id, where positions are counted from it.
     """
 
     family: str
@@ -56,6 +56,7 @@ class Convention:
     unused: Callable[[FamilyConfig], Sequence[str]] = lambda config: ()
     outside: str = r"lm_head\..*"
     bare: str = ""
+    pad: int | None = None
 
 
 CONVENTIONS: Registry[Convention] = Registry("Hugging Face model_type")
@@ -222,6 +223,13 @@ def write_network(
         ValueError: transformers has no architecture for it.
     """
     convention = convention_for(family, config)
+    pad = extra_keys.get("pad_token_id", convention.pad)
+    if convention.pad is not None and pad != convention.pad:
+        raise ValueError(
+            f"transformers counts the positions of a '{convention.model_type}' from its padding, "
+            f"which must have the id {convention.pad}, but this vocabulary has {pad}; "
+            "train without skipped_positions"
+        )
     theirs = to_theirs(network_tensors(network), convention.names(config))
     architecture = convention.architecture(config)
     prefix = convention.prefixes.get(architecture, convention.prefix)
