@@ -10,15 +10,13 @@ import torch
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from torch import nn
 
-from sublayer.layers.attend import Dense
 from sublayer.layers.attention import SelfAttention
 from sublayer.layers.block import Block, Stack
 from sublayer.layers.embedding import SegmentEmbedding, TokenEmbedding
-from sublayer.layers.feedforward import ACTIVATIONS, FeedForward
+from sublayer.layers.feedforward import ACTIVATIONS
 from sublayer.layers.head import EveryToken, MaskedHead, Pooler
 from sublayer.layers.init import normal
-from sublayer.layers.position import Learned
-from sublayer.layers.residual import PostNorm
+from sublayer.layers.position import Learned, Position
 from sublayer.models.base import (
     FAMILIES,
     LABELS,
@@ -28,6 +26,21 @@ from sublayer.models.base import (
     Fraction,
     check_heads,
 )
+from sublayer.models.bert_names import (
+    ANSWERS,
+    BERT,
+    CLASSES,
+    DISTIL_DROPOUTS,
+    DISTILBERT,
+    HF_ACTIVATIONS,
+    HF_BERT,
+    HF_CLASSIFIERS,
+    HF_DISTILBERT,
+    HF_HEADS,
+    ROBERTA,
+    TAGS,
+)
+from sublayer.models.choices import ActivationName, NormName, PartsConfig, PositionName
 from sublayer.models.huggingface import (
     CONVENTIONS,
     Convention,
@@ -45,7 +58,7 @@ from sublayer.models.names import Rule
 
 @final
 @FAMILIES.add("bert")
-class BertConfig(FamilyConfig):
+class BertConfig(PartsConfig):
     """Keys of BERT and what differs from it in numbers; the defaults are BERT base's."""
 
     vocab_size: PositiveInt
@@ -54,14 +67,17 @@ class BertConfig(FamilyConfig):
     n_heads: PositiveInt = 12
     d_ff: PositiveInt = 3072
     max_length: PositiveInt = 512
+    """Longest sequence of learned positions and of the location score; the others have no limit."""
     n_segments: NonNegativeInt = 2
     """Kinds of segments; 0 for none (DistilBERT)."""
     skipped_positions: NonNegativeInt = 0
     """Rows of the position table that are nobody's: 2 in RoBERTa."""
     dropout: Fraction = 0.1
     attention_dropout: Fraction = 0.1
+    position: PositionName = "learned"
+    norm: NormName = "post"
     norm_eps: PositiveFloat = 1e-12
-    activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu"
+    activation: ActivationName = "gelu"
     head: Literal["none", "masked", "masked_and_pairs", "classify", "tag", "answer"] = (
         "masked_and_pairs"
     )
@@ -90,6 +106,12 @@ class BertConfig(FamilyConfig):
     @model_validator(mode="after")
     def _fits(self) -> BertConfig:
         check_heads(self.d_model, self.n_heads)
+        self._check_parts()
+        if self.skipped_positions and self.position != "learned":
+            raise ValueError(
+                "skipped_positions are rows of learned positions, and position = "
+                f"'{self.position}' has none; leave one out"
+            )
         if self.head == "masked_and_pairs" and not self.pooler:
             raise ValueError("head = 'masked_and_pairs' needs pooler = true")
         return self
@@ -100,8 +122,9 @@ class BertConfig(FamilyConfig):
         segments = nn.Embedding(self.n_segments, self.d_model) if self.n_segments else None
         stack = Stack(
             [self._block() for _ in range(self.n_layers)],
-            Learned(self.max_length, self.d_model, skipped=self.skipped_positions),
-            dropout=self.dropout,
+            self._scheme(both_ways=True),
+            self._last_norm(),
+            self.dropout,
             entry=self._norm(),
         )
         embed = TokenEmbedding(table) if segments is None else SegmentEmbedding(table, segments)
@@ -124,7 +147,7 @@ class BertConfig(FamilyConfig):
             else MaskedHead(self.d_model, self.vocab_size, act, norm_eps=self.norm_eps),
             Pooler(self.d_model) if self.pooler else nn.Identity(),
             nn.Linear(self.d_model, 2) if has_pairs else nn.Identity(),
-            max_length=self.max_length,
+            max_length=self.bound,
         )
 
     def _classifier(self, embed: nn.Module, stack: Stack) -> Classifier:
@@ -140,7 +163,7 @@ class BertConfig(FamilyConfig):
             pooler,
             nn.Linear(self.d_model, 2 if self.head == "answer" else self.n_labels),
             dropout=dropout,
-            max_length=self.max_length,
+            max_length=self.bound,
         )
 
     @property
@@ -150,58 +173,14 @@ class BertConfig(FamilyConfig):
             return self.head_dropout
         return 0.0 if self.head == "answer" else self.dropout
 
-    def _norm(self) -> nn.Module:
-        return nn.LayerNorm(self.d_model, eps=self.norm_eps)
+    def _scheme(self, *, both_ways: bool) -> Position:
+        if self.position != "learned":
+            return super()._scheme(both_ways=both_ways)
+        return Learned(self.max_length, self.d_model, skipped=self.skipped_positions)
 
     def _block(self) -> Block:
-        attention = SelfAttention(
-            self.d_model, self.n_heads, attend=Dense(dropout=self.attention_dropout)
-        )
-        feedforward = FeedForward(self.d_model, self.d_ff, ACTIVATIONS[self.activation])
-        return Block(
-            PostNorm(attention, self._norm(), self.dropout),
-            PostNorm(feedforward, self._norm(), self.dropout),
-        )
-
-
-HF_ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu"}
-HF_BERT: dict[str, str] = {
-    "vocab_size": "vocab_size",
-    "hidden_size": "d_model",
-    "num_hidden_layers": "n_layers",
-    "num_attention_heads": "n_heads",
-    "intermediate_size": "d_ff",
-    "max_position_embeddings": "max_length",
-    "type_vocab_size": "n_segments",
-    "hidden_dropout_prob": "dropout",
-    "attention_probs_dropout_prob": "attention_dropout",
-    "layer_norm_eps": "norm_eps",
-    "hidden_act": "activation",
-    "tie_word_embeddings": "tied",
-}
-HF_DISTILBERT: dict[str, str] = {
-    "vocab_size": "vocab_size",
-    "dim": "d_model",
-    "n_layers": "n_layers",
-    "n_heads": "n_heads",
-    "hidden_dim": "d_ff",
-    "max_position_embeddings": "max_length",
-    "dropout": "dropout",
-    "attention_dropout": "attention_dropout",
-    "activation": "activation",
-    "tie_word_embeddings": "tied",
-}
-HF_HEADS = {
-    "ForPreTraining": "masked_and_pairs",
-    "ForMaskedLM": "masked",
-    "ForSequenceClassification": "classify",
-    "ForTokenClassification": "tag",
-    "ForQuestionAnswering": "answer",
-    "Model": "none",
-}
-HF_CLASSIFIERS = {"bert": "tanh", "roberta": "dropout_tanh", "distilbert": "relu"}
-DISTIL_DROPOUTS = {"classify": ("seq_classif_dropout", 0.2), "answer": ("qa_dropout", 0.1)}
-"""DistilBERT's keys for `head_dropout`, and what holds without them."""
+        attention = SelfAttention(self.d_model, self.n_heads, attend=self._attend())
+        return Block(self._residual(attention), self._residual(self._feedforward(self.d_ff)))
 
 
 def _reader(keys: Mapping[str, str], skipped: int) -> Reader:
@@ -280,73 +259,6 @@ def _architecture(name: str) -> Callable[[FamilyConfig], str]:
     return of
 
 
-def _block_names(theirs: str, names: Mapping[str, str]) -> list[Rule]:
-    return [Rule(f"{theirs}.{t}.{{p}}", f"stack.blocks.{{i}}.{o}.{{p}}") for t, o in names.items()]
-
-
-BODY: list[Rule] = [
-    Rule("embeddings.word_embeddings.weight", "embed.table.weight"),
-    Rule("embeddings.position_embeddings.weight", "stack.position.table.weight"),
-    Rule("embeddings.token_type_embeddings.weight", "embed.segments.weight"),
-    Rule("embeddings.LayerNorm.{p}", "stack.entry.{p}"),
-    Rule("pooler.dense.{p}", "pooler.dense.{p}"),
-    *_block_names(
-        "encoder.layer.{i}",
-        {
-            "attention.self.query": "attention.layer.q",
-            "attention.self.key": "attention.layer.k",
-            "attention.self.value": "attention.layer.v",
-            "attention.output.dense": "attention.layer.out",
-            "attention.output.LayerNorm": "attention.norm",
-            "intermediate.dense": "feedforward.layer.up",
-            "output.dense": "feedforward.layer.down",
-            "output.LayerNorm": "feedforward.norm",
-        },
-    ),
-]
-BERT: list[Rule] = [
-    *BODY,
-    Rule("cls.predictions.transform.dense.{p}", "head.dense.{p}"),
-    Rule("cls.predictions.transform.LayerNorm.{p}", "head.norm.{p}"),
-    Rule("cls.predictions.bias", "head.out.bias"),
-    Rule("cls.predictions.decoder.{p}", "head.out.{p}"),
-    Rule("cls.seq_relationship.{p}", "pair_head.{p}"),
-]
-ROBERTA: list[Rule] = [
-    *BODY,
-    Rule("lm_head.dense.{p}", "head.dense.{p}"),
-    Rule("lm_head.layer_norm.{p}", "head.norm.{p}"),
-    Rule("lm_head.bias", "head.out.bias"),
-    Rule("lm_head.decoder.{p}", "head.out.{p}"),
-]
-DISTILBERT: list[Rule] = [
-    *BODY[:4],
-    *_block_names(
-        "transformer.layer.{i}",
-        {f"attention.{x}_lin": f"attention.layer.{x}" for x in ("q", "k", "v", "out")}
-        | {
-            "sa_layer_norm": "attention.norm",
-            "ffn.lin1": "feedforward.layer.up",
-            "ffn.lin2": "feedforward.layer.down",
-            "output_layer_norm": "feedforward.norm",
-        },
-    ),
-    Rule("vocab_transform.{p}", "head.dense.{p}"),
-    Rule("vocab_layer_norm.{p}", "head.norm.{p}"),
-    Rule("vocab_projector.{p}", "head.out.{p}"),
-]
-TAGS: list[Rule] = [Rule("classifier.{p}", "head.{p}")]
-ANSWERS: list[Rule] = [Rule("qa_outputs.{p}", "head.{p}")]
-CLASSES: dict[str, list[Rule]] = {
-    "tanh": TAGS,
-    "dropout_tanh": [
-        Rule("classifier.dense.{p}", "pooler.dense.{p}"),
-        Rule("classifier.out_proj.{p}", "head.{p}"),
-    ],
-    "relu": [Rule("pre_classifier.{p}", "pooler.dense.{p}"), *TAGS],
-}
-
-
 def _names(table: list[Rule]) -> Callable[[FamilyConfig], list[Rule]]:
     """The table, after the names of the head if that is one for labels."""
 
@@ -367,6 +279,8 @@ def _unused(config: FamilyConfig) -> list[str]:
 def _kind(config: FamilyConfig) -> str | None:
     """Which of the three can hold a configuration."""
     assert isinstance(config, BertConfig)
+    if config.departures():
+        return None
     kind = "roberta" if config.skipped_positions else "bert"
     if config.n_segments == 0:
         kind = "distilbert"

@@ -8,16 +8,12 @@ from typing import Any, ClassVar, Literal, final
 from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import nn
 
-from sublayer.layers.attend import Dense
 from sublayer.layers.attention import SelfAttention
 from sublayer.layers.block import Block, Stack
 from sublayer.layers.embedding import TokenEmbedding
-from sublayer.layers.feedforward import ACTIVATIONS, FeedForward
 from sublayer.layers.head import EveryToken, LastToken
 from sublayer.layers.init import normal
-from sublayer.layers.mask import Causal
-from sublayer.layers.position import Learned
-from sublayer.layers.residual import PreNorm
+from sublayer.layers.mask import Causal, Mask, Window
 from sublayer.models.base import (
     FAMILIES,
     LABELS,
@@ -26,6 +22,13 @@ from sublayer.models.base import (
     Fraction,
     LanguageModel,
     check_heads,
+)
+from sublayer.models.choices import (
+    ActivationName,
+    CausalScoreName,
+    NormName,
+    PartsConfig,
+    PositionName,
 )
 from sublayer.models.huggingface import (
     CONVENTIONS,
@@ -43,7 +46,7 @@ from sublayer.models.names import Rule
 
 @final
 @FAMILIES.add("gpt")
-class GPTConfig(FamilyConfig):
+class GPTConfig(PartsConfig):
     """Keys of GPT-2; the defaults are the smallest published model's, of 124 million parameters."""
 
     vocab_size: PositiveInt
@@ -53,11 +56,17 @@ class GPTConfig(FamilyConfig):
     d_ff: PositiveInt | None = None
     """None: 4 d_model."""
     max_length: PositiveInt = 1024
+    """Longest sequence of learned positions; the others have no limit."""
+    window: PositiveInt | None = None
+    """Positions that a token sees, its own included; None: all before it."""
     dropout: Fraction = 0.1
     """On each sublayer's output and on the embeddings."""
     attention_dropout: Fraction = 0.1
+    position: PositionName = "learned"
+    norm: NormName = "pre"
     norm_eps: PositiveFloat = 1e-5
-    activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu_tanh"
+    activation: ActivationName = "gelu_tanh"
+    score: CausalScoreName = "scaled_dot"
     tied: bool = True
     """Whether the language model's head is the embedding table."""
     head: Literal["lm", "classify", "tag", "answer"] = "lm"
@@ -79,6 +88,7 @@ class GPTConfig(FamilyConfig):
     @model_validator(mode="after")
     def _fits(self) -> GPTConfig:
         check_heads(self.d_model, self.n_heads)
+        self._check_parts()
         return self
 
     def build(self) -> LanguageModel | Classifier:
@@ -86,8 +96,8 @@ class GPTConfig(FamilyConfig):
         table = nn.Embedding(self.vocab_size, self.d_model)
         stack = Stack(
             [self._block() for _ in range(self.n_layers)],
-            Learned(self.max_length, self.d_model),
-            self._norm(),
+            self._scheme(both_ways=False),
+            self._last_norm(),
             self.dropout,
         )
         is_lm = self.head == "lm"
@@ -103,7 +113,9 @@ class GPTConfig(FamilyConfig):
 
     def _language_model(self, table: nn.Embedding, stack: Stack) -> LanguageModel:
         head = nn.Linear(self.d_model, self.vocab_size, bias=False)
-        return LanguageModel(TokenEmbedding(table), stack, head, max_length=self.max_length)
+        return LanguageModel(
+            TokenEmbedding(table), stack, head, mask=self._mask(), max_length=self.bound
+        )
 
     def _classifier(self, table: nn.Embedding, stack: Stack) -> Classifier:
         n_labels = 2 if self.head == "answer" else self.n_labels
@@ -112,9 +124,9 @@ class GPTConfig(FamilyConfig):
             stack,
             LastToken() if self.head == "classify" else EveryToken(),
             nn.Linear(self.d_model, n_labels, bias=self.head != "classify"),
-            mask=Causal(),
+            mask=self._mask(),
             dropout=self.labels_dropout,
-            max_length=self.max_length,
+            max_length=self.bound,
         )
 
     @property
@@ -124,20 +136,13 @@ class GPTConfig(FamilyConfig):
             return self.head_dropout
         return 0.1 if self.head == "tag" else 0.0
 
-    def _norm(self) -> nn.Module:
-        return nn.LayerNorm(self.d_model, eps=self.norm_eps)
+    def _mask(self) -> Mask:
+        return Causal() if self.window is None else Causal() & Window(self.window)
 
     def _block(self) -> Block:
-        attention = SelfAttention(
-            self.d_model, self.n_heads, attend=Dense(dropout=self.attention_dropout)
-        )
-        feedforward = FeedForward(
-            self.d_model, self.d_ff or 4 * self.d_model, ACTIVATIONS[self.activation]
-        )
-        return Block(
-            PreNorm(attention, self._norm(), self.dropout),
-            PreNorm(feedforward, self._norm(), self.dropout),
-        )
+        attention = SelfAttention(self.d_model, self.n_heads, attend=self._attend())
+        feedforward = self._feedforward(self.d_ff or 4 * self.d_model)
+        return Block(self._residual(attention), self._residual(feedforward))
 
 
 HF_ACTIVATIONS = {
@@ -145,6 +150,7 @@ HF_ACTIVATIONS = {
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
     "relu": "relu",
+    "silu": "silu",
 }
 HF_KEYS: dict[str, str] = {
     "vocab_size": "vocab_size",
@@ -229,6 +235,11 @@ def _names(config: FamilyConfig) -> list[Rule]:
     return [*NAMES, HEADS[config.head]]
 
 
+def _fits(config: FamilyConfig) -> bool:
+    assert isinstance(config, GPTConfig)
+    return config.window is None and not config.departures()
+
+
 CONVENTIONS.add("gpt2")(
     Convention(
         family="gpt",
@@ -240,5 +251,6 @@ CONVENTIONS.add("gpt2")(
         constants=(r"h\.\d+\.attn\.(bias|masked_bias)",),
         read=read_config,
         write=write_config,
+        fits=_fits,
     )
 )

@@ -9,16 +9,13 @@ from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import nn
 
 from sublayer.layers import rotary
-from sublayer.layers.attend import Dense
 from sublayer.layers.attention import SelfAttention
 from sublayer.layers.block import Block, Stack
 from sublayer.layers.embedding import TokenEmbedding
-from sublayer.layers.feedforward import ACTIVATIONS, GatedFeedForward
 from sublayer.layers.head import EveryToken, LastToken
 from sublayer.layers.init import normal
 from sublayer.layers.mask import Causal, Mask, Window
-from sublayer.layers.norm import RMSNorm
-from sublayer.layers.residual import PreNorm
+from sublayer.layers.position import Position
 from sublayer.layers.rotary import Rotary
 from sublayer.models.base import (
     FAMILIES,
@@ -28,6 +25,14 @@ from sublayer.models.base import (
     Fraction,
     LanguageModel,
     check_heads,
+)
+from sublayer.models.choices import (
+    ActivationName,
+    CausalScoreName,
+    NormKind,
+    NormName,
+    PartsConfig,
+    PositionName,
 )
 from sublayer.models.huggingface import (
     CONVENTIONS,
@@ -46,7 +51,7 @@ from sublayer.models.rope import Scaling, read_scaling, write_scaling
 
 @final
 @FAMILIES.add("llama")
-class LlamaConfig(FamilyConfig):
+class LlamaConfig(PartsConfig):
     """Keys of Llama and its kin; the defaults are those of Llama 2 with 7 billion parameters."""
 
     vocab_size: PositiveInt
@@ -59,7 +64,8 @@ class LlamaConfig(FamilyConfig):
     """None: d_model / n_heads."""
     d_ff: PositiveInt = 11008
     max_length: PositiveInt = 4096
-    """What the model was made for; rotary positions have no limit of their own."""
+    """What the model was made for; only learned positions end there."""
+    position: PositionName = "rotary"
     theta: PositiveFloat = 10_000.0
     """Base of the rotary wavelengths."""
     scaling: Scaling | None = None
@@ -67,8 +73,12 @@ class LlamaConfig(FamilyConfig):
     """Positions that a token sees, its own included; None: all before it."""
     dropout: Fraction = 0.0
     attention_dropout: Fraction = 0.0
+    norm: NormName = "pre"
+    norm_kind: NormKind = "rms"
     norm_eps: PositiveFloat = 1e-5
-    activation: Literal["silu", "gelu", "gelu_tanh"] = "silu"
+    activation: ActivationName = "silu"
+    gated: bool = True
+    score: CausalScoreName = "scaled_dot"
     attention_bias: Literal["none", "qkv", "all"] = "none"
     feedforward_bias: bool = False
     tied: bool = False
@@ -97,8 +107,12 @@ class LlamaConfig(FamilyConfig):
             self.n_kv_heads,
             remedy="change one or give d_head",
         )
-        if self.width % 2:
-            raise ValueError(f"rotary positions need heads of even width, got {self.width}")
+        self._check_parts()
+        if self.scaling is not None and self.position != "rotary":
+            raise ValueError(
+                f"scaling stretches rotary positions, not position = '{self.position}'; "
+                "leave one out"
+            )
         return self
 
     @property
@@ -109,16 +123,10 @@ class LlamaConfig(FamilyConfig):
     def build(self) -> LanguageModel | Classifier:
         """The network, initialized."""
         table = nn.Embedding(self.vocab_size, self.d_model)
-        scaling = self.scaling
-        rates = (
-            rotary.plain(self.width, self.theta)
-            if scaling is None
-            else scaling.rates(self.width, self.theta)
-        )
         stack = Stack(
             [self._block() for _ in range(self.n_layers)],
-            Rotary(rates, 1.0 if scaling is None else scaling.strength),
-            self._norm(),
+            self._scheme(both_ways=False),
+            self._last_norm(),
             self.dropout,
         )
         mask = Causal() if self.window is None else Causal() & Window(self.window)
@@ -127,7 +135,9 @@ class LlamaConfig(FamilyConfig):
             normal(classifier)
             return classifier
         head = nn.Linear(self.d_model, self.vocab_size, bias=False)
-        network = LanguageModel(TokenEmbedding(table), stack, head, mask=mask)
+        network = LanguageModel(
+            TokenEmbedding(table), stack, head, mask=mask, max_length=self.bound
+        )
         normal(network)
         if self.tied:
             head.weight = table.weight
@@ -142,6 +152,7 @@ class LlamaConfig(FamilyConfig):
             nn.Linear(self.d_model, n_labels, bias=self.head != "classify"),
             mask=mask,
             dropout=self.labels_dropout,
+            max_length=self.bound,
         )
 
     @property
@@ -151,8 +162,12 @@ class LlamaConfig(FamilyConfig):
             return self.head_dropout
         return 0.1 if self.head == "tag" else 0.0
 
-    def _norm(self) -> nn.Module:
-        return RMSNorm(self.d_model, self.norm_eps)
+    def _scheme(self, *, both_ways: bool) -> Position:
+        if self.position != "rotary":
+            return super()._scheme(both_ways=both_ways)
+        if self.scaling is None:
+            return Rotary(rotary.plain(self.width, self.theta))
+        return Rotary(self.scaling.rates(self.width, self.theta), self.scaling.strength)
 
     def _block(self) -> Block:
         attention = SelfAttention(
@@ -162,15 +177,10 @@ class LlamaConfig(FamilyConfig):
             d_head=self.d_head,
             bias=self.attention_bias != "none",
             out_bias=self.attention_bias == "all",
-            attend=Dense(dropout=self.attention_dropout),
+            attend=self._attend(),
         )
-        feedforward = GatedFeedForward(
-            self.d_model, self.d_ff, ACTIVATIONS[self.activation], bias=self.feedforward_bias
-        )
-        return Block(
-            PreNorm(attention, self._norm(), self.dropout),
-            PreNorm(feedforward, self._norm(), self.dropout),
-        )
+        feedforward = self._feedforward(self.d_ff, bias=self.feedforward_bias)
+        return Block(self._residual(attention), self._residual(feedforward))
 
 
 HF_KEYS: dict[str, str] = {
@@ -192,7 +202,12 @@ HF_HEADS = {
     "ForTokenClassification": "tag",
     "ForQuestionAnswering": "answer",
 }
-HF_ACTIVATIONS = {"silu": "silu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh"}
+HF_ACTIVATIONS = {
+    "silu": "silu",
+    "gelu": "gelu",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+}
 
 
 def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
@@ -301,17 +316,20 @@ def _architecture(name: str) -> Callable[[FamilyConfig], str]:
     return of
 
 
+def _is_llama(config: FamilyConfig) -> bool:
+    return isinstance(config, LlamaConfig) and not config.departures()
+
+
 def _is_qwen(config: FamilyConfig) -> bool:
-    return isinstance(config, LlamaConfig) and config.attention_bias == "qkv"
+    return isinstance(config, LlamaConfig) and _is_llama(config) and config.attention_bias == "qkv"
 
 
 def _is_mistral(config: FamilyConfig) -> bool:
-    return isinstance(config, LlamaConfig) and config.window is not None and not _is_qwen(config)
+    assert isinstance(config, LlamaConfig)
+    return _is_llama(config) and config.window is not None and not _is_qwen(config)
 
 
-def _convention(
-    model_type: str, name: str, fits: Callable[[FamilyConfig], bool] = lambda config: True
-) -> None:
+def _convention(model_type: str, name: str, fits: Callable[[FamilyConfig], bool]) -> None:
     CONVENTIONS.add(model_type)(
         Convention(
             family="llama",
@@ -331,4 +349,4 @@ def _convention(
 
 _convention("qwen2", "Qwen2", _is_qwen)
 _convention("mistral", "Mistral", _is_mistral)
-_convention("llama", "Llama")
+_convention("llama", "Llama", _is_llama)

@@ -2,51 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import ClassVar, Literal, final
 
 from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import nn
 
-from sublayer.layers.attend import Dense
 from sublayer.layers.attention import CrossAttention, SelfAttention
 from sublayer.layers.block import Block, Stack
 from sublayer.layers.embedding import TokenEmbedding
-from sublayer.layers.feedforward import ACTIVATIONS, FeedForward
 from sublayer.layers.init import glorot
-from sublayer.layers.position import Learned, Position, Sinusoidal
-from sublayer.layers.residual import PostNorm, PreNorm, Residual
-from sublayer.layers.score import (
-    Additive,
-    ContentBased,
-    Dot,
-    General,
-    LocationBased,
-    ScaledDot,
-    Score,
-)
-from sublayer.models.base import FAMILIES, EncoderDecoder, FamilyConfig, Fraction, check_heads
+from sublayer.layers.residual import Residual
+from sublayer.models.base import FAMILIES, EncoderDecoder, Fraction, check_heads
+from sublayer.models.choices import ActivationName, NormName, PartsConfig, PositionName
 from sublayer.models.names import Rule
-
-NORMS: dict[str, type[Residual]] = {"post": PostNorm, "pre": PreNorm}
-POSITIONS: dict[str, Callable[[int, int], Position]] = {
-    "sinusoidal": Sinusoidal,
-    "learned": Learned,
-}
-SCORES: dict[str, Callable[[int, int], Score]] = {  # of head width and longest sequence
-    "scaled_dot": lambda d, n: ScaledDot(),
-    "dot": lambda d, n: Dot(),
-    "general": lambda d, n: General(d, d),
-    "additive": lambda d, n: Additive(d, d, d),
-    "content": lambda d, n: ContentBased(),
-    "location": lambda d, n: LocationBased(d, n),
-}
 
 
 @final
 @FAMILIES.add("transformer")
-class TransformerConfig(FamilyConfig):
+class TransformerConfig(PartsConfig):
     """Keys of the 2017 encoder-decoder; the defaults are the paper's base model."""
 
     vocab_size: PositiveInt
@@ -68,11 +41,11 @@ class TransformerConfig(FamilyConfig):
     """On embeddings plus positions; None: as `dropout`, as in the paper."""
     attention_dropout: Fraction = 0.0
     """On the attention weights."""
-    norm: Literal["post", "pre"] = "post"
+    norm: NormName = "post"
     norm_eps: PositiveFloat = 1e-5
-    position: Literal["sinusoidal", "learned"] = "sinusoidal"
-    activation: Literal["relu", "gelu"] = "relu"
-    score: Literal["scaled_dot", "dot", "general", "additive", "content", "location"] = "scaled_dot"
+    position: PositionName = "sinusoidal"
+    """Of self-attention; attention to the source knows none (section 3.5)."""
+    activation: ActivationName = "relu"
     tied: Literal["all", "output", "none"] = "all"
     """Which are one matrix: all (source and target embedding, pre-softmax), the last two, none."""
     max_length: PositiveInt = 512
@@ -93,22 +66,20 @@ class TransformerConfig(FamilyConfig):
             self.n_kv_heads,
             remedy="change one or give d_head",
         )
-        if self.position == "sinusoidal" and self.d_model % 2:
-            raise ValueError(
-                f"sinusoidal positions need an even d_model, got {self.d_model}; "
-                "use learned positions"
-            )
+        self._check_parts()
         if self.tied == "all" and self.source_vocab_size not in {None, self.vocab_size}:
             raise ValueError(
                 "tied = 'all' needs one vocabulary; use tied = 'output' with separate ones"
             )
         return self
 
+    @property
+    def width(self) -> int:
+        """Of a head."""
+        return self.d_head or self.d_model // self.n_heads
+
     def build(self) -> EncoderDecoder:
         """The network, initialized."""
-        norm = partial(nn.LayerNorm, self.d_model, eps=self.norm_eps)
-        # post-norm blocks end with a norm already
-        final_norm = norm if self.norm == "pre" else nn.Identity
         target = nn.Embedding(self.vocab_size, self.d_model)
         source = (
             target
@@ -120,8 +91,8 @@ class TransformerConfig(FamilyConfig):
         stacks = [
             Stack(
                 [self._block(has_cross) for _ in range(n_layers)],
-                POSITIONS[self.position](self.max_length, self.d_model),
-                final_norm(),
+                self._scheme(both_ways=not has_cross),
+                self._last_norm(),
                 dropout,
             )
             for n_layers, has_cross in (
@@ -129,14 +100,13 @@ class TransformerConfig(FamilyConfig):
                 (self.n_decoder_layers or self.n_layers, True),
             )
         ]
-        is_bounded = self.position == "learned" or self.score == "location"
         network = EncoderDecoder(
             TokenEmbedding(source, self.d_model**0.5),
             TokenEmbedding(target, self.d_model**0.5),
             stacks[0],
             stacks[1],
             head,
-            max_length=self.max_length if is_bounded else None,
+            max_length=self.bound,
         )
         glorot(network)
         if self.tied != "none":  # after glorot, whose table is the one the paper shares
@@ -144,27 +114,20 @@ class TransformerConfig(FamilyConfig):
         return network
 
     def _block(self, has_cross: bool) -> Block:
-        def residual(layer: nn.Module) -> Residual:
-            return NORMS[self.norm](
-                layer, nn.LayerNorm(self.d_model, eps=self.norm_eps), self.dropout
-            )
-
         def attention(kind: type[SelfAttention | CrossAttention]) -> Residual:
-            width = self.d_head or self.d_model // self.n_heads
-            attend = Dense(SCORES[self.score](width, self.max_length), self.attention_dropout)
-            return residual(
+            return self._residual(
                 kind(
                     self.d_model,
                     self.n_heads,
                     n_kv_heads=self.n_kv_heads,
                     d_head=self.d_head,
-                    attend=attend,
+                    attend=self._attend(own=kind is SelfAttention),
                 )
             )
 
-        feedforward = FeedForward(self.d_model, self.d_ff, ACTIVATIONS[self.activation])
         cross = attention(CrossAttention) if has_cross else None
-        return Block(attention(SelfAttention), residual(feedforward), cross)
+        feedforward = self._residual(self._feedforward(self.d_ff))
+        return Block(attention(SelfAttention), feedforward, cross)
 
 
 def _torch_layer(side: str, norms: dict[str, str]) -> list[Rule]:
