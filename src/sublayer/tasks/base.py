@@ -164,8 +164,9 @@ class Task(ABC):
 
     def fields(self, means: Mapping[str, float], meta: Mapping[str, Any]) -> dict[str, float]:
         """Validation numbers from the means of the loss and its parts; `meta` is the store's."""
-        perplexity = {"perplexity": math.exp(min(means["nll"], 700.0))} if "nll" in means else {}
-        return {**means, **perplexity}
+        if "perplexity" in self.numbers:
+            return {**means, "perplexity": math.exp(min(means["nll"], 700.0))}
+        return dict(means)
 
     # ---- using and measuring
 

@@ -49,7 +49,8 @@ class Validator:
         if best not in task.numbers and best not in METRICS:
             known = [*task.numbers, *METRICS]
             raise ValueError(f"training.best: unknown metric '{best}'; {nearest(best, known)}")
-        wanted = None if recipe.training.best in METRICS else recipe.training.samples
+        decodes = best in METRICS and best not in task.numbers
+        wanted = None if decodes else recipe.training.samples
         examples = [] if store is None else list(islice(read(recipe.data, "valid"), wanted))
         return cls(task, store, examples)
 
@@ -59,9 +60,14 @@ class Validator:
         return self.task.recipe.training.best
 
     @property
+    def decodes(self) -> bool:
+        """Whether that is measured on what the model says, and not on its loss."""
+        return self.best in METRICS and self.best not in self.task.numbers
+
+    @property
     def higher_is_better(self) -> bool:
         """Which way `best` points."""
-        if self.best in METRICS:
+        if self.decodes:
             return make([self.best], self.task.evaluation)[0].higher_is_better
         return self.best.endswith("accuracy")
 
@@ -78,7 +84,7 @@ class Validator:
         greedy = self.task.recipe.generation.model_copy(update={"beam": 1, "temperature": 0.0})
         predictor = self.task.predictor(network, greedy)
         with autocast:
-            if self.best in METRICS:
+            if self.decodes:
                 only = self.task.evaluation.model_copy(update={"metrics": [self.best]})
                 recipe = self.task.recipe.model_copy(update={"evaluation": only})
                 task = type(self.task)(recipe, self.task.vocabulary)
