@@ -36,6 +36,13 @@ def test_bucket_bias_is_the_tables_number_for_the_distance():
     torch.testing.assert_close(by_row[0], bias)
 
 
+@pytest.mark.parametrize(("both_ways", "exact"), [(True, 8), (False, 16)])
+def test_buckets_that_are_all_of_one_distance_are_refused(both_ways, exact):
+    with pytest.raises(ValueError, match=f"farthest {exact} leaves nothing .* over {exact}"):
+        Buckets(2, 32, exact, both_ways=both_ways)
+    Buckets(2, 32, exact + 1, both_ways=both_ways)
+
+
 @pytest.mark.parametrize("n_heads", [1, 2, 4, 6, 8, 12, 16])
 def test_alibi_is_that_of_bloom_up_to_a_constant_of_the_row(n_heads):
     n = 7

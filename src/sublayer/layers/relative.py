@@ -37,12 +37,22 @@ def bucket(distance: Tensor, n_buckets: int, farthest: int, *, both_ways: bool) 
 
 @final
 class Buckets(Position):
-    """T5's relative positions: one learned number a bucket and head (Raffel et al. 2020, 2.1)."""
+    """T5's relative positions: one learned number a bucket and head (Raffel et al. 2020, 2.1).
+
+    Raises:
+        ValueError: the distances with buckets of their own go as far as `farthest`.
+    """
 
     def __init__(
         self, n_heads: int, n_buckets: int = 32, farthest: int = 128, *, both_ways: bool
     ) -> None:
         super().__init__()
+        exact = n_buckets // (4 if both_ways else 2)
+        if farthest <= exact:
+            raise ValueError(
+                f"farthest {farthest} leaves nothing for the wide ones of {n_buckets} buckets; "
+                f"it must be over {exact}"
+            )
         self.table = nn.Embedding(n_buckets, n_heads)
         self.farthest, self.both_ways = farthest, both_ways
 
