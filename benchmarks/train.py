@@ -5,7 +5,8 @@
 Every contender has the same sizes, batch, vocabulary, dropout of 0.1, label smoothing of 0.1, fused
 Adam and gradient clipping, and takes whole training steps. nn.Transformer drops out attention
 weights and feed-forward activations too, as its one knob does; the rows without dropout show what
-that is worth.
+that is worth. The sizes `gpt-*` are decoders: transformers' GPT-2, and plain PyTorch as nanoGPT's
+users write it, without label smoothing.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from datetime import date
 from pathlib import Path
 
 import torch
+from decoders import HuggingFaceGPT, PlainGPT, loss_of, our_gpt, windows
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import sublayer
 from sublayer.config.schema import Optimizer
-from sublayer.data.batch import Batch
+from sublayer.data.batch import Batch, Labelled
+from sublayer.objectives.base import Objective
+from sublayer.objectives.causal import Causal
 from sublayer.objectives.seq2seq import Seq2Seq
 from sublayer.training.optimizers import make_optimizer
 from sublayer.training.precision import has_bfloat16
@@ -48,7 +52,18 @@ class Size:
     tokens: int
 
 
+@dataclass(frozen=True)
+class DecoderSize(Size):
+    """A decoder alone; `tokens` are those of a window."""
+
+    vocab_size: int = 50_257
+
+
 SIZES = {
+    "gpt-small": DecoderSize("gpt-small", 768, 12, 12, 3072, rows=4, tokens=256),
+    "gpt-mini": DecoderSize(
+        "gpt-mini", 256, 6, 4, 1024, rows=16, tokens=256, vocab_size=VOCABULARY
+    ),
     "base": Size("base", 512, 6, 8, 2048, rows=64, tokens=16),
     "tiny": Size("tiny", 128, 3, 4, 512, rows=256, tokens=16),
 }
@@ -115,8 +130,35 @@ class Marian(nn.Module):
         return self.model(input_ids=source, decoder_input_ids=target, use_cache=False).logits
 
 
+def decoder_steps(
+    size: DecoderSize, dropout: float, dtype: str, *, bf16: bool
+) -> dict[str, Callable[[], None]]:
+    """A training step of each contender on the same windows."""
+    batch = windows(size.vocab_size, size.rows, size.tokens)
+    numbers = (size.vocab_size, size.d_model, size.n_layers, size.n_heads, size.d_ff)
+    plain, theirs = PlainGPT(*numbers, dropout=dropout), HuggingFaceGPT(*numbers, dropout=dropout)
+    ours = our_gpt(*numbers, dropout=dropout)
+    return {
+        f"sublayer {dtype}": our_taking(ours, Causal(), batch, bf16=bf16),
+        f"plain PyTorch {dtype}": taking(plain, loss_of(plain, batch), bf16=bf16),
+        f"transformers GPT-2 {dtype}": taking(theirs, loss_of(theirs, batch), bf16=bf16),
+    }
+
+
 def peer_step(model: nn.Module, batch: Batch, *, bf16: bool) -> Callable[[], None]:
-    """A training step as the peers' users write it."""
+    """A training step of an encoder-decoder as the peers' users write it."""
+
+    def mean_loss() -> Tensor:
+        logits = model(batch.source, batch.target_in)
+        return F.cross_entropy(
+            logits.flatten(0, 1), batch.target_out.flatten(), label_smoothing=SMOOTHING
+        )
+
+    return taking(model, mean_loss, bf16=bf16)
+
+
+def taking(model: nn.Module, mean_loss: Callable[[], Tensor], *, bf16: bool) -> Callable[[], None]:
+    """A training step of a peer."""
     optimizer = torch.optim.Adam(
         model.parameters(), lr=1e-4, betas=(0.9, 0.98), eps=1e-9, fused=True
     )
@@ -125,10 +167,7 @@ def peer_step(model: nn.Module, batch: Batch, *, bf16: bool) -> Callable[[], Non
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
-            logits = model(batch.source, batch.target_in)
-            loss = F.cross_entropy(
-                logits.flatten(0, 1), batch.target_out.flatten(), label_smoothing=SMOOTHING
-            )
+            loss = mean_loss()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -137,7 +176,7 @@ def peer_step(model: nn.Module, batch: Batch, *, bf16: bool) -> Callable[[], Non
 
 
 def our_step(size: Size, batch: Batch, dropout: float, *, bf16: bool) -> Callable[[], None]:
-    """A training step as `sublayer train` takes it."""
+    """A training step of an encoder-decoder as `sublayer train` takes it."""
     network = sublayer.build(
         "transformer",
         vocab_size=VOCABULARY,
@@ -146,10 +185,16 @@ def our_step(size: Size, batch: Batch, dropout: float, *, bf16: bool) -> Callabl
         n_heads=size.n_heads,
         d_ff=size.d_ff,
         dropout=dropout,
-    ).train()
-    optimizer = make_optimizer(network, Optimizer())
+    )
+    return our_taking(network, Seq2Seq(SMOOTHING), batch, bf16=bf16)
+
+
+def our_taking(
+    network: nn.Module, objective: Objective, batch: Batch | Labelled, *, bf16: bool
+) -> Callable[[], None]:
+    """A training step as the loop takes it."""
+    optimizer = make_optimizer(network.train(), Optimizer())
     optimizer.param_groups[0]["lr"] = 1e-4
-    objective = Seq2Seq(SMOOTHING)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -193,15 +238,20 @@ def compare(size: Size, dropout: float, rounds: int) -> list[str]:
         bf16 = dtype == "bfloat16"
         if bf16 and not has_bfloat16(torch.device("cpu")):
             continue
+        if isinstance(size, DecoderSize):
+            steps |= decoder_steps(size, dropout, dtype, bf16=bf16)
+            continue
         steps[f"sublayer {dtype}"] = our_step(size, batch, dropout, bf16=bf16)
         steps[f"nn.Transformer {dtype}"] = peer_step(
             TorchTransformer(size, dropout), batch, bf16=bf16
         )
         steps[f"MarianMT {dtype}"] = peer_step(Marian(size, dropout), batch, bf16=bf16)
-    rates = measure(steps, batch.tokens, rounds)
+    rates = measure(steps, size.rows * size.tokens, rounds)
     best = rates[next(iter(rates))]
+    layers = str(size.n_layers)
+    layers += "" if isinstance(size, DecoderSize) else f"+{layers}"
     shape = (
-        f"d_model {size.d_model}, {size.n_layers}+{size.n_layers}, "
+        f"d_model {size.d_model}, {layers} layers, "
         f"batch {size.rows} x {size.tokens}, dropout {dropout}"
     )
     lines = [
