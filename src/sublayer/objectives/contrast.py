@@ -43,7 +43,8 @@ class Contrast(Objective):
             pooled(model.hidden(side.inputs, side.valid), side.valid, self.pooling)
             for side in (batch.source, batch.target)
         )
-        scores = a @ b.T / self.temperature  # b b
+        with torch.autocast(a.device.type, enabled=False):  # small differences decide
+            scores = a @ b.T / self.temperature  # b b
         scores = scores.masked_fill(batch.alike, torch.finfo(scores.dtype).min)
         right = torch.arange(len(scores), device=scores.device)
         forth = F.cross_entropy(scores, right, reduction="sum")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +49,7 @@ def training_memory(
     ones on a CPU; the kernels of a GPU keep about as much.
     """
     with FakeTensorMode():
-        network = build().train()
+        network: Any = build().train()
         weights = [parameter for parameter in network.parameters() if parameter.requires_grad]
         kept = _Kept(network)
         with (

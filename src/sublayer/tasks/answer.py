@@ -69,11 +69,11 @@ def passages_of(
 ) -> Iterator[Passage]:
     """Stretches of the text that overlap by half, each with the question before it.
 
-    A question is cut to half of `length`.
+    A question is cut to half of what `length` leaves beside special ids.
     """
     asked, text = tokenizer.encode_batch([question, context])
     spans = tokenizer.offsets(context)
-    asked = asked[: length // 2]
+    asked = asked[: (length - len(wrap([], [], tokenizer))) // 2]
     before, between, _ = tokenizer.framing.two
     begin = len(before) + len(asked) + len(between)
     room = length - len(wrap(asked, [], tokenizer))
@@ -137,7 +137,7 @@ class Answers(Predictor):
             if progress is not None:
                 progress(len(rows))
         return [
-            [self._result(context, *span) for span in sorted(spans, key=lambda s: -s[0])[:n]]
+            [self._result(context, *span) for span in _best(spans, n)]
             for (_, context), spans in zip(asked, found, strict=True)
         ]
 
@@ -162,8 +162,19 @@ class Answers(Predictor):
         return [*spans, (0.0, 0, 0)]
 
     def _result(self, context: str, score: float, begin: int, end: int) -> Result:
-        text = context[begin:end].strip()
-        return Result(text, {"score": score, "text": text, "begin": begin, "end": end})
+        whole = context[begin:end]  # some pieces take along the space before them
+        text = whole.strip()
+        begin += len(whole) - len(whole.lstrip())
+        fields = {"score": score, "text": text, "begin": begin, "end": begin + len(text)}
+        return Result(text, fields)
+
+
+def _best(spans: Sequence[tuple[float, int, int]], n: int) -> list[tuple[float, int, int]]:
+    """The `n` best, each once: stretches that overlap find the same."""
+    found: dict[tuple[int, int], tuple[float, int, int]] = {}
+    for span in sorted(spans, key=lambda span: -span[0]):
+        found.setdefault(span[1:], span)
+    return list(found.values())[:n]
 
 
 @TASKS.add("answer")

@@ -99,7 +99,7 @@ class Task(ABC):
 
     reads_text: ClassVar[bool] = True
     """Whether it has tokenizers."""
-    numbers: ClassVar[tuple[str, ...]] = ("loss", "nll", "perplexity")
+    numbers: tuple[str, ...] = ("loss", "nll", "perplexity")
     """Validation numbers that the best checkpoint may be chosen by, beside metrics."""
 
     def __init__(self, recipe: Recipe, vocabulary: Vocabulary) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, Literal, final
@@ -111,7 +112,12 @@ class Labels(Predictor):
 class Classify(Task):
     """Texts with labels."""
 
-    numbers = ("loss", "nll", "accuracy")
+    numbers: tuple[str, ...] = ("loss", "nll", "accuracy")
+
+    def __init__(self, recipe: Recipe, vocabulary: Vocabulary) -> None:
+        super().__init__(recipe, vocabulary)
+        if self.settings.targets != "one":
+            self.numbers = ("loss", "nll")
 
     @staticmethod
     def learn(recipe: Recipe, examples: Examples, given: Tokenizers | None = None) -> Vocabulary:
@@ -171,13 +177,7 @@ class Classify(Task):
 
     def _labels(self, pair: Pair) -> Any:
         if self.settings.targets == "number":
-            try:
-                return np.array([float(pair.targets[0])], np.float32).view(np.uint32)
-            except ValueError:
-                raise ValueError(
-                    f"'{pair.targets[0]}' is no number; objective.targets = 'number' wants one "
-                    "for every text"
-                ) from None
+            return np.array([_number(pair.targets[0])], np.float32).view(np.uint32)
         if self.settings.targets == "one" and len(pair.targets) > 1:
             raise ValueError(
                 f"'{pair.source[:60]}' has {len(pair.targets)} labels; "
@@ -245,6 +245,18 @@ class Classify(Task):
         }
         mistaken = confusion(outputs, right) if self.settings.targets == "one" else {}
         return Outcome(len(pairs), scores, outputs, confusion=mistaken)
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(
+            f"'{text}' is no number; objective.targets = 'number' wants one for every text"
+        )
+    return value
 
 
 def as_input(pair: Pair) -> str:

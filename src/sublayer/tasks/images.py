@@ -88,6 +88,8 @@ class ImageLabels(Predictor):
 
     def __call__(self, inputs: Sequence[str | Path | Pixels]) -> list[str]:
         """The likeliest label of each image."""
+        if isinstance(inputs, str):
+            raise ValueError("give a list of images, not one")
         return [row[0].text for row in self.label(self._pixels(inputs))]
 
     def results(

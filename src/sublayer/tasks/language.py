@@ -90,9 +90,13 @@ class TextGoesOn(Predictor):
         return [[told(prompt, c) for c in row] for prompt, row in zip(inputs, found, strict=True)]
 
     def stream(self, text: str) -> Iterator[str]:
-        """The prompt, then what follows as it is written."""
-        yield text
-        yield from self.continuer.stream(text)
+        """The prompt, then what follows as it is written; whole where a beam is searched."""
+        options = self.continuer.options
+        if isinstance(options, SearchOptions) and options.beam > 1:
+            yield from super().stream(text)
+        else:
+            yield text
+            yield from self.continuer.stream(text)
 
 
 def as_language_model(network: nn.Module) -> LanguageModel:
@@ -192,12 +196,19 @@ class Language(Task):
         """How the model goes on from beginnings of documents."""
         assert isinstance(predictor, TextGoesOn)
         texts = [wanted(example, Document, self.recipe).text for example in examples]
-        heads = [text[:SHOWN] for text in texts]
+        heads = [self._head(text) for text in texts]
         outputs = predictor.continuer(heads)
         return [
-            Sample(head, output, text[SHOWN : SHOWN + 2 * len(output)])
+            Sample(head, output, text[len(head) :][: 2 * len(output)])
             for head, output, text in zip(heads, outputs, texts, strict=True)
         ]
+
+    def _head(self, text: str) -> str:
+        """So much of a text that at least half of a window is left to go on in."""
+        head = text[:SHOWN]
+        while head and 2 * len(self.vocabulary.text.encode(head)) > self.settings.length:
+            head = head[: len(head) // 2]
+        return head
 
     def score(
         self, predictor: Predictor, examples: Sequence[Example], progress: Progress
@@ -215,6 +226,8 @@ class Language(Task):
             for windows in self._windows(self.encode(examples, notes)):
                 loss = objective(network, self.collate(windows, random).to(device))
                 nll, tokens = nll + float(loss.total), tokens + loss.tokens
+        if not tokens:
+            raise ValueError("nothing of the data is left: there is no text in it")
         progress(len(examples))
         tokenizer = f"tok:run|vocab:{self.ids}|window:{length}"
         perplexity = math.exp(min(nll / tokens, 700.0))
@@ -230,7 +243,7 @@ class Language(Task):
     def _windows(self, documents: Iterator[Row]) -> Iterator[list[Row]]:
         """Batches of windows of one length, from every document's beginning to its end."""
         length, nothing = self.settings.length, np.empty(0, np.uint32)
-        windows = [
+        windows: list[Row] = [
             (ids[begin : begin + length + 1], nothing)
             for ids, _ in documents
             for begin in range(0, len(ids) - 1, length)

@@ -31,7 +31,7 @@ from sublayer.tasks.base import (
 )
 from sublayer.tasks.language import learn_text, most_frequent
 from sublayer.tasks.measure import batches_of, mean_loss
-from sublayer.tasks.passages import passages, wrap
+from sublayer.tasks.passages import first_words, parts_of, passages, wrap
 from sublayer.tasks.vocabulary import Vocabulary
 from sublayer.text.special import MASK
 from sublayer.text.tokenizer import Tokenizers
@@ -65,6 +65,11 @@ class Fills(Predictor):
         assert mask is not None, "the vocabulary has a mask"
         return mask
 
+    @property
+    def sign(self) -> str:
+        """How the mask is written."""
+        return self.vocabulary.text.pieces([self.mask])[0]
+
     def results(
         self, inputs: Sequence[str], n: int = 1, progress: Progress | None = None
     ) -> list[list[Result]]:
@@ -83,22 +88,23 @@ class Fills(Predictor):
         device = next(network.parameters()).device
         inputs = torch.tensor([wrap(ids, None, tokenizer)], device=device)
         hidden = network.hidden(inputs)[inputs == self.mask]  # masks m
-        p, fills = network.head(hidden).float().softmax(-1).topk(n)  # masks n
+        share = network.head(hidden).float().softmax(-1)  # masks v
+        p, fills = share.topk(min(n, share.shape[1]))  # masks n
         if progress is not None:
             progress(1)
-        return [
-            self._result(ids, fills[:, rank].tolist(), p[:, rank].tolist()) for rank in range(n)
-        ]
+        ranks = zip(fills.T.tolist(), p.T.tolist(), strict=True)
+        return [self._result(ids, *rank) for rank in ranks]
 
     def _with_masks(self, text: str) -> list[int]:
         tokenizer = self.vocabulary.text
         ids = tokenizer.encode(text)
         if self.mask in ids:  # a vocabulary made elsewhere reads the sign by itself
             return ids
-        sign = tokenizer.pieces([self.mask])[0]
-        parts = tokenizer.encode_batch(text.split(sign))
-        if len(parts) == 1:
-            raise ValueError(f"'{text[:60]}' has no {sign}: put one where a word is to be told")
+        if self.sign not in text:
+            raise ValueError(
+                f"'{text[:60]}' has no {self.sign}: put one where a word is to be told"
+            )
+        parts = parts_of(text, [self.sign] * text.count(self.sign), tokenizer)
         ids = list(parts[0])
         for part in parts[1:]:
             ids += [self.mask, *part]
@@ -119,7 +125,12 @@ class Fills(Predictor):
 class Masked(Task):
     """Documents in passages; some tokens are hidden anew each time, and are to be told."""
 
-    numbers = ("loss", "nll", "perplexity", "accuracy", "pair_accuracy")
+    numbers: tuple[str, ...] = ("loss", "nll", "perplexity", "accuracy")
+
+    def __init__(self, recipe: Recipe, vocabulary: Vocabulary) -> None:
+        super().__init__(recipe, vocabulary)
+        if self.settings.pairs != "none":
+            self.numbers = (*self.numbers, "pair_accuracy")
 
     @staticmethod
     def learn(recipe: Recipe, examples: Examples, given: Tokenizers | None = None) -> Vocabulary:
@@ -153,7 +164,7 @@ class Masked(Task):
         With a task on two passages, those of one sentence are left out.
         """
         two = self.settings.pairs != "none"
-        room = self.settings.length - (3 if two else 2)
+        room = self._room
         notes |= {"skipped_empty": 0}
         counts: Counter[int] = Counter()
         for example in examples:
@@ -213,11 +224,15 @@ class Masked(Task):
             pairs = [(a, other[i] if label[i] else b) for i, (a, b) in enumerate(halves)]
         else:
             pairs = [(b, a) if label[i] else (a, b) for i, (a, b) in enumerate(halves)]
-        longest = self.settings.length - 3
-        pairs = [(a, b[: max(longest - len(a), 1)]) for a, b in pairs]
-        texts = [wrap(a, b, tokenizer) for a, b in pairs]
-        segments = [[0] * (len(a) + 2) + [1] * (len(b) + 1) for a, b in pairs]
+        framed = [tokenizer.frame(a, b[: max(self._room - len(a), 1)]) for a, b in pairs]
+        texts, segments = ([pair[side] for pair in framed] for side in (0, 1))
         return texts, segments, label.astype(np.int64)
+
+    @property
+    def _room(self) -> int:
+        """Tokens of a passage, or two, beside special ones."""
+        second = None if self.settings.pairs == "none" else ()
+        return self.settings.length - len(wrap((), second, self.vocabulary.text))
 
     def _hide(self, ids: Any, random: np.random.Generator) -> tuple[Any, Any]:
         """Inputs and labels of `ids` (`b n`); at least one token of a batch is hidden."""
@@ -244,11 +259,13 @@ class Masked(Task):
 
     def samples(self, predictor: Predictor, examples: Sequence[Example]) -> list[Sample]:
         """The middle word of the first sentence of documents."""
+        assert isinstance(predictor, Fills)
         made = []
         for example in examples:
-            words = wanted(example, Document, self.recipe).text.split()[:20]
+            text = wanted(example, Document, self.recipe).text
+            words = first_words(text, 20, self._room - 1, self.vocabulary.text)
             middle = len(words) // 2
-            hidden = " ".join([*words[:middle], MASK, *words[middle + 1 :]])
+            hidden = " ".join([*words[:middle], predictor.sign, *words[middle + 1 :]])
             made.append((hidden, " ".join(words)))
         outputs = predictor([hidden for hidden, _ in made])
         return [Sample(h, out, text) for (h, text), out in zip(made, outputs, strict=True)]

@@ -18,7 +18,11 @@ from sublayer.tasks.base import Task
 def mean_loss(
     network: nn.Module, objective: Objective, batches: Iterable[Step]
 ) -> dict[str, float]:
-    """The loss and its parts, each per what it is a sum over, without dropout."""
+    """The loss and its parts, each per what it is a sum over, without dropout.
+
+    Raises:
+        ValueError: there are no batches.
+    """
     device = next(network.parameters()).device
     was_training = network.training
     network.eval()
@@ -30,6 +34,8 @@ def mean_loss(
             sums[name] = sums.get(name, 0.0) + float(part)
             counts[name] = counts.get(name, 0) + loss.counts.get(name, loss.tokens)
     network.train(was_training)
+    if not sums:
+        raise ValueError("nothing of the data is left: its texts are empty or too short")
     return {name: value / max(counts[name], 1) for name, value in sums.items()}
 
 

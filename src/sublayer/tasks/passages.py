@@ -39,3 +39,31 @@ def passages(text: str, tokenizer: Tokenizer, length: int) -> Iterator[tuple[lis
 def wrap(first: Sequence[int], second: Sequence[int] | None, tokenizer: Tokenizer) -> list[int]:
     """A text's ids, or two texts', between the vocabulary's special ones."""
     return tokenizer.frame(first, second)[0]
+
+
+def parts_of(text: str, signs: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
+    """Ids of what stands before, between and after signs, which come in this order.
+
+    Where pieces take along the space before them, spaces round a sign are none of the text's: what
+    the sign stands for brings its own.
+    """
+    parts = []
+    for sign in signs:
+        before, _, text = text.partition(sign)
+        parts.append(before)
+    parts.append(text)
+    if tokenizer.encode("a b") == tokenizer.encode("a") + tokenizer.encode("b"):
+        last = len(parts) - 1
+        parts = [
+            part.removeprefix(" " if i else "").removesuffix(" " if i < last else "")
+            for i, part in enumerate(parts)
+        ]
+    return tokenizer.encode_batch(parts)
+
+
+def first_words(text: str, most: int, length: int, tokenizer: Tokenizer) -> list[str]:
+    """At most so many words from the beginning of a text, and at most so many tokens."""
+    words = text.split()[:most]
+    while words and len(tokenizer.encode(" ".join(words))) > length:
+        words.pop()
+    return words

@@ -32,7 +32,7 @@ from sublayer.tasks.base import (
 )
 from sublayer.tasks.language import learn_text
 from sublayer.tasks.measure import batches_of, mean_loss
-from sublayer.tasks.passages import passages
+from sublayer.tasks.passages import first_words, parts_of, passages
 from sublayer.tasks.vocabulary import Vocabulary
 from sublayer.text.special import sentinel
 from sublayer.text.tokenizer import Tokenizers
@@ -94,16 +94,20 @@ class Infills(Predictor):
 
     @torch.inference_mode()
     def _fill(self, text: str, n: int, progress: Progress | None) -> list[Result]:
-        tokenizer, source = self.vocabulary.text, []
+        tokenizer = self.vocabulary.text
         sentinels = tokenizer.special.sentinels
-        rest, used = text, 0
-        while (sign := sentinel(used)) in rest:
-            before, _, rest = rest.partition(sign)
-            source += [*tokenizer.encode(before), sentinels[used]]
-            used += 1
-        if not used:
+        rest = text
+        signs: list[str] = []
+        while len(signs) < len(sentinels) and (sign := sentinel(len(signs))) in rest:
+            rest = rest.partition(sign)[2]
+            signs.append(sign)
+        if not signs:
             raise ValueError(f"'{text[:60]}' has no {sentinel(0)}: put it where text is missing")
-        source += [*tokenizer.encode(rest), tokenizer.special.eos]
+        first, *others = parts_of(text, signs, tokenizer)
+        source = list(first)
+        for id, part in zip(sentinels, others, strict=False):
+            source += [id, *part]
+        source.append(tokenizer.special.eos)
         network = as_encoder_decoder(self.network)
         device = next(network.parameters()).device
         options = SearchOptions(
@@ -202,7 +206,8 @@ class Spans(Task):
         """Documents' first words with three of them taken out."""
         made = []
         for example in examples:
-            words = wanted(example, Document, self.recipe).text.split()[:24]
+            text = wanted(example, Document, self.recipe).text
+            words = first_words(text, 24, self.settings.length - 1, self.vocabulary.text)
             middle = len(words) // 2
             hidden = " ".join([*words[:middle], sentinel(0), *words[middle + 3 :]])
             made.append((hidden, " ".join(words)))

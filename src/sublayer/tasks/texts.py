@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sublayer.config.schema import Recipe
@@ -79,10 +80,12 @@ def segments_of(ids: Tensor, eos: int) -> Tensor:
     return ((ended - (ids == eos).long()) > 0).long()
 
 
-def batch_of(rows: Sequence[Sequence[int]], labels: Tensor, tokenizer: Tokenizer) -> Labelled:
+def batch_of(
+    rows: Sequence[Sequence[int] | NDArray[np.integer]], labels: Tensor, tokenizer: Tokenizer
+) -> Labelled:
     """Padded rows and their labels, one or several numbers a row."""
     ids, valid = pad([np.asarray(row) for row in rows], tokenizer.special.pad)
-    segments = segments_of(ids, tokenizer.special.eos)
+    segments = segments_of(ids, tokenizer.special.eos) * tokenizer.framing.second
     if valid is not None:
         segments = segments * valid
     return Labelled(ids, valid, segments, labels, len(rows), sum(map(len, rows)))

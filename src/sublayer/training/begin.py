@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sublayer.models.base import FamilyConfig, configure
-from sublayer.models.hub import network_tensors, read_config, read_tensors
+from sublayer.models.base import LABELS, FamilyConfig, configure
+from sublayer.models.hub import load_network, network_tensors, read_config, read_tensors
 from sublayer.models.huggingface import read_network
 from sublayer.models.snapshot import local_folder
 from sublayer.tasks import Vocabulary
 from sublayer.tasks.foreign import body_folder, vocabulary_of
 from sublayer.text.tokenizer import Tokenizers
+from sublayer.training.run import THEIRS
 
 HEADS = ("head.", "pooler.", "pair_head.")
 """What names of tensors begin with that belong to what a model was trained for, not to its body."""
@@ -30,7 +31,12 @@ class Begin:
     family: str
     config: FamilyConfig
     tensors: Mapping[str, Tensor]
-    tokenizers: Tokenizers | None
+    vocabulary: Vocabulary
+
+    @property
+    def tokenizers(self) -> Tokenizers | None:
+        """Those of a model that reads text."""
+        return self.vocabulary.tokenizers
 
     @classmethod
     def read(cls, source: str) -> Begin:
@@ -43,15 +49,20 @@ class Begin:
         if (folder / "recipe.toml").exists():
             family, config = read_config(folder)
             tensors = read_tensors(folder / "model.safetensors")
-            return cls(source, family, config, tensors, Vocabulary.load(folder).tokenizers)
+            return cls(source, family, config, tensors, Vocabulary.load(folder))
+        if (folder / THEIRS).is_dir():
+            family, config = read_config(folder)
+            network = load_network(folder)
+            vocabulary = vocabulary_of(network, body_folder(folder / THEIRS))
+            return cls(source, family, config, network_tensors(network), vocabulary)
         home = body_folder(folder)
         if not (home / "config.json").exists():
             raise ValueError(
                 f"model.from: {source} is no model: it has neither a recipe.toml nor a config.json"
             )
         family, config, network = read_network(home)
-        tokenizers = vocabulary_of(network, home).tokenizers
-        return cls(source, family, config, network_tensors(network), tokenizers)
+        vocabulary = vocabulary_of(network, home)
+        return cls(source, family, config, network_tensors(network), vocabulary)
 
     def configured(self, changes: Mapping[str, Any]) -> FamilyConfig:
         """The same numbers, but for `changes`; a vocabulary is never made smaller.
@@ -59,17 +70,26 @@ class Begin:
         Raises:
             ValueError: a key is unknown or out of range.
         """
-        keys = self.config.model_dump() | changes
-        if "vocab_size" in keys:
-            keys["vocab_size"] = max(keys["vocab_size"], self.config.model_dump()["vocab_size"])
+        own = self.config.model_dump()
+        keys = own | dict(changes)
+        for size in ("vocab_size", "source_vocab_size"):
+            if keys.get(size) and own[size]:
+                keys[size] = max(keys[size], own[size])
         return configure(self.family, **keys)
 
+    def says_the_same(self, config: FamilyConfig, labels: Sequence[str]) -> bool:
+        """Whether a network of this configuration is to say what the model says."""
+        old, new = (keys.model_dump().get("head") for keys in (self.config, config))
+        are_alike = old == new or not LABELS & {old, new}
+        return are_alike and self.vocabulary.labels == tuple(labels)
+
     @torch.no_grad()
-    def put(self, network: nn.Module) -> list[str]:
+    def put(self, network: nn.Module, *, with_head: bool = True) -> list[str]:
         """Copy the weights into a network; names of its tensors that begin anew.
 
-        Heads that the network has and the model has not keep their first random numbers, and those
-        that only the model has are left out. Where the vocabulary has grown, so have the tables.
+        Heads that the network has and the model has not keep their first random numbers, and so
+        does the last one not `with_head`; those that only the model has are left out. Where the
+        vocabulary has grown, so have the tables.
 
         Raises:
             ValueError: a tensor of the body is missing, left over, or of another shape.
@@ -82,7 +102,8 @@ class Begin:
                 raise ValueError(f"model.from: {self.where}: tensor '{name}' is {what}")
         for name, tensor in own.items():
             old = self.tensors.get(name)
-            if old is None or (name.startswith(HEADS) and not _grows(old, tensor)):
+            is_other = name.startswith(HEADS[0]) and not with_head
+            if old is None or is_other or (name.startswith(HEADS) and not _grows(old, tensor)):
                 new.append(name)
             elif _grows(old, tensor):
                 tensor[: len(old)] = old

@@ -60,7 +60,10 @@ def prepare(run: Run, recipe: Recipe) -> Job:
     write_config(config, recipe.model.family if begin is None else begin.family, run.folder)
     network = config.build()
     task.check(network)
-    anew = [] if begin is None else begin.put(network)
+    anew: list[str] = []
+    if begin is not None:
+        says_the_same = begin.says_the_same(config, task.vocabulary.labels)
+        anew = begin.put(network, with_head=says_the_same)
     network = network.to(device)
     stores = {
         split: Store.open(run.store(split))
@@ -119,7 +122,15 @@ def check_keys(recipe: Recipe, begin: Begin | None = None) -> None:
     for key, follows in FOLLOWS.items():
         if key in extra:
             raise ValueError(f"model.{key} follows from {follows}")
+    if recipe.tokenizer is not None and not TASKS[recipe.objective.kind].reads_text:
+        raise ValueError(
+            f"the objective '{recipe.objective.kind}' reads no text; leave [tokenizer] out"
+        )
     if begin is not None:
+        if recipe.tokenizer is not None:
+            raise ValueError(
+                f"model.from: {begin.where} has a vocabulary of its own; leave [tokenizer] out"
+            )
         if recipe.model.size is not None or name not in {ModelSection().family, begin.family}:
             raise ValueError(
                 f"model.from: {begin.where} is of family {begin.family} and has its own numbers; "
@@ -156,7 +167,9 @@ def model_config(recipe: Recipe, task: Task, begin: Begin | None = None) -> Fami
     check_keys(recipe, begin)
     family = recipe.model.family if begin is None else begin.family
     keys, extra = task.keys(), recipe.model.model_extra or {}
-    if keys.keys() - FAMILIES[family].model_fields.keys():
+    fields = FAMILIES[family].model_fields
+    needed = {key for key, field in fields.items() if field.is_required()}
+    if keys.keys() - fields.keys() or needed - keys.keys() - extra.keys():
         raise ValueError(
             f"model.family: {family} has no head for the objective '{recipe.objective.kind}'"
         )
