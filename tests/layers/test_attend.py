@@ -8,7 +8,7 @@ import torch
 from sublayer.layers import attend
 from sublayer.layers.attend import Dense, mix
 from sublayer.layers.frame import Frame
-from sublayer.layers.mask import Causal, Padding
+from sublayer.layers.mask import Causal, Mask, Padding
 from sublayer.layers.position import Position
 from sublayer.layers.score import Additive, ContentBased, Dot, General, LocationBased, ScaledDot
 
@@ -124,8 +124,12 @@ def test_a_query_that_sees_nobody_gets_zeros_and_gives_zero_gradients(monkeypatc
 
 
 def test_mix_spreads_all_weight_over_the_allowed():
-    allowed = torch.tensor([[True, False, True], [False, True, False]])
-    weights = mix(torch.tensor([[1.0, 50.0, 1.0], [-1e4, 3.0, 2.0]]), allowed)
+    class Odd(Mask):
+        def __call__(self, q_pos, k_pos):
+            return (q_pos.unsqueeze(-1) + k_pos) % 2 == 0
+
+    scores = torch.tensor([[1.0, 50.0, 1.0], [-1e4, 3.0, 2.0]])
+    weights = mix(scores, Frame(torch.arange(2), torch.arange(3), Odd()))
     torch.testing.assert_close(weights, torch.tensor([[0.5, 0.0, 0.5], [0.0, 1.0, 0.0]]))
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from sublayer.layers.dropout import Dropout
 from sublayer.layers.frame import Frame
+from sublayer.layers.precision import product_dtype
 from sublayer.layers.score import ScaledDot, Score
 from sublayer.layers.tap import Tap
 
@@ -22,20 +23,22 @@ class Attend(nn.Module):
         raise NotImplementedError
 
 
-SHORT = 32
-"""Keys up to which a CPU trains faster with attention written out than with its fused kernel."""
+SHORT, LONG = 32, 512
+"""Keys up to which a CPU is faster with attention written out than with its fused kernel.
+
+In float32, where that is so in training alone, and in bfloat16.
+"""
 
 
-def mix(scores: Tensor, allowed: Tensor | None) -> Tensor:
-    """Softmax over the allowed keys, `... q k`; a query that may see nobody gets zeros, not NaN."""
-    if allowed is None:
-        return scores.softmax(-1)
-    hidden = ~allowed
-    return (
-        scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
-        .softmax(-1)
-        .masked_fill(hidden, 0.0)
-    )
+def mix(scores: Tensor, frame: Frame) -> Tensor:
+    """Softmax over the allowed keys, `b h q k`; a query that may see nobody gets zeros, not NaN.
+
+    The scores are written over: they are the largest tensor of an attention, and a pass over them
+    is what it waits for.
+    """
+    veil, blind = frame.veil(scores.dtype), frame.blind()
+    weights = (scores if veil is None else scores.add_(veil)).softmax(-1)
+    return weights if blind is None else weights.masked_fill(blind, 0.0)
 
 
 @final
@@ -64,9 +67,14 @@ class Dense(Attend):
         return self._written_out(q, k, v, frame)
 
     def _is_slow_fused(self, q: Tensor, k: Tensor) -> bool:
-        """A CPU has no fused kernel with dropout, and a slow one to train short sequences with."""
-        training = self.training and torch.is_grad_enabled()
-        return q.device.type == "cpu" and training and (self.dropout.p > 0 or k.shape[-2] <= SHORT)
+        """A CPU has no fused kernel with dropout, and slow ones for short sequences."""
+        if q.device.type != "cpu" or q.shape[-2] == 1:
+            return False
+        if self.training and self.dropout.p > 0:
+            return True
+        if product_dtype(q) == torch.bfloat16:
+            return k.shape[-2] <= LONG
+        return self.training and torch.is_grad_enabled() and k.shape[-2] <= SHORT
 
     def _kernel(self, dot: tuple[Tensor, Tensor, float], v: Tensor, frame: Frame) -> Tensor:
         q, k, scale = dot
@@ -92,8 +100,7 @@ class Dense(Attend):
     def _written_out(self, q: Tensor, k: Tensor, v: Tensor, frame: Frame) -> Tensor:
         if q.shape[1] != k.shape[1]:  # each key/value head serves h / g query heads
             k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
-        scores, bias = self.score(q, k, frame), frame.bias()
-        weights = mix(scores if bias is None else scores + bias, _with_heads(frame.allowed()))
+        weights = mix(self.score(q, k, frame), frame)
         return self.dropout(self.weights(weights)).to(v.dtype) @ v
 
 

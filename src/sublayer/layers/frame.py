@@ -54,6 +54,38 @@ class Frame:
             else self._once("bias", lambda: scheme.bias(self.q_pos, self.k_pos))
         )
 
+    def veil(self, dtype: torch.dtype) -> Tensor | None:
+        """Mask and bias as what is added to scores, broadcastable to `b h q k`; None for neither.
+
+        What is hidden gets half of the lowest number: a score cannot push it over the edge, and a
+        softmax still gives exactly 0.
+        """
+        return self._once(f"veil {dtype}", lambda: self._veil(dtype))
+
+    def _veil(self, dtype: torch.dtype) -> Tensor | None:
+        bias, allowed = self.bias(), self.allowed()
+        if allowed is None:
+            return None if bias is None else bias.to(dtype)
+        if allowed.ndim == 3:
+            allowed = allowed.unsqueeze(-3)  # b q k -> b 1 q k
+        lowest = torch.finfo(dtype).min / 2
+        if bias is None:
+            return torch.zeros_like(allowed, dtype=dtype).masked_fill(~allowed, lowest)
+        return bias.to(dtype).masked_fill(~allowed, lowest)
+
+    def blind(self) -> Tensor | None:
+        """True at queries that may see nobody, broadcastable to `b h q 1`; None if all see."""
+        return self._once("blind", self._blind)
+
+    def _blind(self) -> Tensor | None:
+        allowed = self.allowed()
+        if allowed is None or self.is_causal:
+            return None
+        blind = ~allowed.any(-1, keepdim=True)
+        if not torch.compiler.is_compiling() and blind.device.type == "cpu" and not blind.any():
+            return None  # asked only where the answer is at hand: a GPU would have to be waited for
+        return blind.unsqueeze(-3) if blind.ndim == 3 else blind
+
     def turn(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """New queries and keys `b h n d`, which share their positions, as the scheme turns them."""
         if self.position is None:

@@ -38,7 +38,10 @@ class _DotForm(Score):
     def forward(self, q: Tensor, k: Tensor, frame: Frame | None = None) -> Tensor:
         """The scores before the softmax."""
         q, k, scale = self.as_dot(q, k)
-        return (q @ k.mT) * scale if scale != 1 else q @ k.mT
+        if scale == 1:
+            return q @ k.mT
+        # the smaller of the two tensors is scaled
+        return (q * scale) @ k.mT if k.shape[-2] > q.shape[-1] else (q @ k.mT) * scale
 
 
 @final
