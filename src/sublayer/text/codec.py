@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import final
 
+from tokenizers import AddedToken, decoders
 from tokenizers import Tokenizer as Pipeline
-from tokenizers import decoders
 
 from sublayer.text.special import TOKENS
 
@@ -114,6 +114,17 @@ class LearnedCodec(OverPipeline):
         known.update(zip(new, (word.ids for word in encoded), strict=True))
         self._remembered += sum(map(len, new))
         return [list(chain.from_iterable(map(known.__getitem__, row))) for row in rows]
+
+    def add(self, tokens: Sequence[str]) -> None:
+        """Special tokens behind the others.
+
+        One in a text swallows the spaces round it, which belong to the pieces of bytes beside it;
+        where characters are pieces, spaces are pieces of their own.
+        """
+        swallows = not self._by_character
+        self.pipeline.add_special_tokens(
+            [AddedToken(t, lstrip=swallows, rstrip=swallows, special=True) for t in tokens]
+        )
 
     def _words(self, text: str) -> list[str]:
         if self._by_character:
