@@ -28,6 +28,13 @@ def test_a_matrix_of_zeros_stays_zero():
     assert orthogonal(torch.zeros(1, 3, 4)).abs().max() == 0
 
 
+def test_orthogonal_in_bfloat16_is_about_the_same():
+    x = torch.randn(3, 8, 20)
+    narrow = orthogonal(x, torch.bfloat16)
+    assert narrow.dtype == torch.float32
+    torch.testing.assert_close(narrow, orthogonal(x), atol=0.05, rtol=0.05)
+
+
 def test_steps_equal_those_of_torch():
     torch.manual_seed(0)
     weights = [torch.randn(6, 10), torch.randn(10, 6), torch.randn(6, 10)]

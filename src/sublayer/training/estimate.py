@@ -26,7 +26,7 @@ from sublayer.scaling.memory import DecodingMemory, TrainingMemory, decoding_mem
 from sublayer.tasks import Task
 from sublayer.training.begin import Begin
 from sublayer.training.optimizers import make_optimizer
-from sublayer.training.precision import autocast, pick_device, uses_bfloat16
+from sublayer.training.precision import autocast, pick_device, product_type, uses_bfloat16
 from sublayer.training.prepare import make_task, model_config, tokenize
 from sublayer.training.run import set_threads
 
@@ -145,8 +145,9 @@ def _rate(network: nn.Module, task: Task, batches: list[Step]) -> float:
     One more step, which is not timed, goes before them.
     """
     t = task.recipe.training
-    objective, optimizer = task.objective(), make_optimizer(network.train(), t.optimizer)
     device = next(network.parameters()).device
+    products = product_type(t.precision, device)
+    objective, optimizer = task.objective(), make_optimizer(network.train(), t.optimizer, products)
     context = autocast(t.precision, device)
 
     def seconds(batch: Step) -> float:

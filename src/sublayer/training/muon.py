@@ -17,17 +17,19 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ROUNDS = 5
 
 
-def orthogonal(matrices: Tensor) -> Tensor:
+def orthogonal(matrices: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """`n r c` -> the same with all singular values near 1, by Newton and Schulz's iteration.
 
-    Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks".
+    Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks". The products are
+    in `dtype`, by default in that of the matrices; the iteration bears bfloat16 well.
     """
     x = matrices.mT if matrices.shape[-2] > matrices.shape[-1] else matrices
-    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-7)
+    x = (x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-7)).to(dtype or x.dtype)
     a, b, c = COEFFICIENTS
     for _ in range(ROUNDS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    x = x.to(matrices.dtype)
     return x.mT if matrices.shape[-2] > matrices.shape[-1] else x
 
 
@@ -45,14 +47,20 @@ class Muon(torch.optim.AdamW):
 
     Their step is the Nesterov momentum made orthogonal, times 0.2 sqrt(max(rows, columns)): then it
     is as long as AdamW's, so that one rate and one decay serve all (Liu et al. 2025, "Muon is
-    scalable for LLM training", eq. 4). Matrices of one shape are made orthogonal together.
+    scalable for LLM training", eq. 4). Matrices of one shape are made orthogonal together, by
+    products in the type `products`, or in their own.
     """
 
     def __init__(
-        self, groups: Sequence[dict[str, Any]], *, momentum: float = 0.95, **adamw: Any
+        self,
+        groups: Sequence[dict[str, Any]],
+        *,
+        momentum: float = 0.95,
+        products: torch.dtype | None = None,
+        **adamw: Any,
     ) -> None:
         super().__init__([{"orthogonal": False} | group for group in groups], **adamw)
-        self.momentum = momentum
+        self.momentum, self.products = momentum, products
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -73,7 +81,7 @@ class Muon(torch.optim.AdamW):
             means = [self._mean(w) for w in weights]
             torch._foreach_lerp_(means, gradients, 1 - self.momentum)
             ahead = torch._foreach_lerp(gradients, means, self.momentum)
-            steps = orthogonal(torch.stack(ahead)).unbind()
+            steps = orthogonal(torch.stack(ahead), self.products).unbind()
             torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
             torch._foreach_add_(weights, steps, alpha=-group["lr"] * 0.2 * math.sqrt(max(shape)))
             for weight in weights:

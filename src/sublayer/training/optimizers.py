@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +12,14 @@ from sublayer.config.schema import Optimizer
 from sublayer.training.muon import Muon, inner_matrices
 
 
-def make_optimizer(network: nn.Module, optimizer: Optimizer) -> torch.optim.Optimizer:
+def make_optimizer(
+    network: nn.Module, optimizer: Optimizer, products: torch.dtype | None = None
+) -> torch.optim.Optimizer:
     """Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019) or Muon (Jordan et al. 2024).
 
-    The learning rate is set at every step. Weight decay leaves out vectors: biases, norms and other
-    parameters of fewer than two axes.
+    `products` is the type of Muon's matrix products, by default that of the weights. The learning
+    rate is set at every step. Weight decay leaves out vectors: biases, norms and other parameters
+    of fewer than two axes.
     """
     inner = inner_matrices(network) if optimizer.kind == "muon" else []
     apart = {id(p) for p in inner}
@@ -26,8 +30,12 @@ def make_optimizer(network: nn.Module, optimizer: Optimizer) -> torch.optim.Opti
         {"params": matrices, "weight_decay": optimizer.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "muon": Muon}[optimizer.kind]
-    return kind(
+    kinds = {
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+        "muon": partial(Muon, products=products),
+    }
+    return kinds[optimizer.kind](
         [g for g in groups if g["params"]],
         lr=0.0,
         betas=optimizer.betas,

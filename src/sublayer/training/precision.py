@@ -60,6 +60,11 @@ def uses_bfloat16(precision: str, device: torch.device) -> bool:
     return precision == "bfloat16" or (precision == "auto" and has_bfloat16(device))
 
 
+def product_type(precision: str, device: torch.device) -> torch.dtype:
+    """What matrix products are in."""
+    return torch.bfloat16 if uses_bfloat16(precision, device) else torch.float32
+
+
 def autocast(precision: str, device: torch.device) -> torch.autocast:
     """The context of a training step; weights stay in float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(precision, device))

@@ -30,7 +30,7 @@ from sublayer.training.diagnose import first_bad_module
 from sublayer.training.every import Every, Moment
 from sublayer.training.log import Log
 from sublayer.training.optimizers import make_optimizer
-from sublayer.training.precision import autocast
+from sublayer.training.precision import autocast, product_type
 from sublayer.training.run import Run
 from sublayer.training.schedules import Rate
 from sublayer.training.validation import Validator
@@ -60,7 +60,9 @@ class Trainer:
         self.order, self.validator, self.rate, self.listeners = order, validator, rate, listeners
         self.device = next(network.parameters()).device
         self.autocast = autocast(t.precision, self.device)
-        self.optimizer = make_optimizer(network, t.optimizer)
+        self.optimizer = make_optimizer(
+            network, t.optimizer, product_type(t.precision, self.device)
+        )
         self.every = {
             name: Every.parse(getattr(t, name)) for name in ("log", "evaluate", "checkpoint")
         }
