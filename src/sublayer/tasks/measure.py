@@ -18,11 +18,7 @@ from sublayer.tasks.base import Task
 def mean_loss(
     network: nn.Module, objective: Objective, batches: Iterable[Step]
 ) -> dict[str, float]:
-    """The loss and its parts, each per what it is a sum over, without dropout.
-
-    Raises:
-        ValueError: there are no batches.
-    """
+    """The loss and its parts, each per what it is a sum over, without dropout."""
     device = next(network.parameters()).device
     was_training = network.training
     network.eval()
@@ -34,13 +30,17 @@ def mean_loss(
             sums[name] = sums.get(name, 0.0) + float(part)
             counts[name] = counts.get(name, 0) + loss.counts.get(name, loss.tokens)
     network.train(was_training)
-    if not sums:
-        raise ValueError("nothing of the data is left: its texts are empty or too short")
     return {name: value / max(counts[name], 1) for name, value in sums.items()}
 
 
 def batches_of(task: Task, rows: Sequence[Row]) -> Iterator[Step]:
-    """Rows of like length together; random choices are the same each time."""
+    """Rows of like length together; random choices are the same each time.
+
+    Raises:
+        ValueError: there are no rows.
+    """
+    if not rows:
+        raise ValueError("nothing of the data is left: its texts are empty or too short")
     lengths = np.array([(len(source) + 1, len(target) + 1) for source, target in rows])
     bound = task.recipe.training.batch_tokens
     for number, batch in enumerate(cut(np.arange(len(rows)), lengths, bound)):
