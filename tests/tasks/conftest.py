@@ -10,6 +10,7 @@ from torch import nn
 
 from sublayer.config.schema import Generation, Recipe
 from sublayer.data.example import Example
+from sublayer.models.base import FAMILIES
 from sublayer.tasks import Task
 from sublayer.training.prepare import make_task, model_config
 
@@ -26,7 +27,8 @@ DATA: dict[str, dict[str, Any]] = {
 }
 """What an objective learns from; none of the files is read."""
 
-SMALL = {"d_model": 16, "n_layers": 1, "n_heads": 2, "d_ff": 16}
+SMALL = {"d_model": 16, "n_layers": 1, "rounds": 1, "n_heads": 2, "d_head": 8, "d_ff": 16}
+"""Keys of families; each is given those that it knows."""
 
 MakeRecipe = Callable[..., Recipe]
 MakeTask = Callable[..., Task]
@@ -69,7 +71,8 @@ def network_of() -> Callable[..., nn.Module]:
     """A small untrained network of a family for a task."""
 
     def make(task: Task, family: str, **keys: Any) -> nn.Module:
-        model = {"family": family, **SMALL, **keys}
+        known = {key: n for key, n in SMALL.items() if key in FAMILIES[family].model_fields}
+        model = {"family": family, **known, **keys}
         recipe = Recipe.model_validate(
             task.recipe.model_dump(mode="json", exclude_none=True, by_alias=True) | {"model": model}
         )
