@@ -19,6 +19,7 @@ from sublayer.tasks.foreign import body_folder, vocabulary_of
 from sublayer.text.tokenizer import Tokenizers
 from sublayer.training.run import THEIRS
 
+SIZES = ("vocab_size", "source_vocab_size")
 HEADS = ("head.", "pooler.", "pair_head.")
 """What names of tensors begin with that belong to what a model was trained for, not to its body."""
 
@@ -72,29 +73,24 @@ class Begin:
         """
         own = self.config.model_dump()
         keys = own | dict(changes)
-        for size in ("vocab_size", "source_vocab_size"):
+        for size in SIZES:
             if keys.get(size) and own[size]:
                 keys[size] = max(keys[size], own[size])
         return configure(self.family, **keys)
 
-    def says_the_same(self, config: FamilyConfig, labels: Sequence[str]) -> bool:
-        """Whether a network of this configuration is to say what the model says."""
-        old, new = (keys.model_dump().get("head") for keys in (self.config, config))
-        are_alike = old == new or not LABELS & {old, new}
-        return are_alike and self.vocabulary.labels == tuple(labels)
-
     @torch.no_grad()
-    def put(self, network: nn.Module, *, with_head: bool = True) -> list[str]:
-        """Copy the weights into a network; names of its tensors that begin anew.
+    def put(self, network: nn.Module, config: FamilyConfig, labels: Sequence[str]) -> list[str]:
+        """Copy the weights into a network of `config`; names of its tensors that begin anew.
 
         Heads that the network has and the model has not keep their first random numbers, and so
-        does the last one not `with_head`; those that only the model has are left out. Where the
-        vocabulary has grown, so have the tables.
+        does one that is to say another thing, or others of the `labels`; those that only the model
+        has are left out. Where the vocabulary has grown, so have the tables.
 
         Raises:
             ValueError: a tensor of the body is missing, left over, or of another shape.
         """
         own, new = network_tensors(network), []
+        grown, is_other = self._grown(config), not self._says_the_same(config, labels)
         missing = own.keys() - self.tensors.keys()
         for name in sorted(missing | (self.tensors.keys() - own.keys())):
             if not name.startswith(HEADS):
@@ -102,11 +98,14 @@ class Begin:
                 raise ValueError(f"model.from: {self.where}: tensor '{name}' is {what}")
         for name, tensor in own.items():
             old = self.tensors.get(name)
-            is_other = name.startswith(HEADS[0]) and not with_head
-            if old is None or is_other or (name.startswith(HEADS) and not _grows(old, tensor)):
+            if old is None or (is_other and name.startswith(HEADS[0])):
                 new.append(name)
-            elif _grows(old, tensor):
+            elif old.shape == tensor.shape or (
+                (len(old), len(tensor)) in grown and old.shape[1:] == tensor.shape[1:]
+            ):
                 tensor[: len(old)] = old
+            elif name.startswith(HEADS):
+                new.append(name)
             else:
                 raise ValueError(
                     f"model.from: {self.where}: tensor '{name}' is of shape {list(old.shape)}, "
@@ -114,7 +113,12 @@ class Begin:
                 )
         return new
 
+    def _says_the_same(self, config: FamilyConfig, labels: Sequence[str]) -> bool:
+        old, new = (keys.model_dump().get("head") for keys in (self.config, config))
+        are_alike = old == new or not LABELS & {old, new}
+        return are_alike and self.vocabulary.labels == tuple(labels)
 
-def _grows(old: Tensor, new: Tensor) -> bool:
-    """Whether `new` is `old` with rows, of new ids, behind it, or without any."""
-    return old.shape[1:] == new.shape[1:] and len(old) <= len(new)
+    def _grown(self, config: FamilyConfig) -> set[tuple[int, int]]:
+        """Sizes of vocabularies before and now."""
+        old, new = self.config.model_dump(), config.model_dump()
+        return {(old[key], new[key]) for key in SIZES if old.get(key) and new.get(key)}

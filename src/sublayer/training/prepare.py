@@ -60,10 +60,7 @@ def prepare(run: Run, recipe: Recipe) -> Job:
     write_config(config, recipe.model.family if begin is None else begin.family, run.folder)
     network = config.build()
     task.check(network)
-    anew: list[str] = []
-    if begin is not None:
-        says_the_same = begin.says_the_same(config, task.vocabulary.labels)
-        anew = begin.put(network, with_head=says_the_same)
+    anew = [] if begin is None else begin.put(network, config, task.vocabulary.labels)
     network = network.to(device)
     stores = {
         split: Store.open(run.store(split))
