@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -30,7 +30,7 @@ def make_optimizer(
         {"params": matrices, "weight_decay": optimizer.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    kinds = {
+    kinds: dict[str, Callable[..., torch.optim.Optimizer]] = {
         "adam": torch.optim.Adam,
         "adamw": torch.optim.AdamW,
         "muon": partial(Muon, products=products),
