@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sublayer.config.objective import SpansObjective
 from sublayer.data.example import Document
+from sublayer.generation.hypothesis import Hypothesis
 from sublayer.tasks.spans import corrupt, lengths_of, split_at
 
 SENTINELS = tuple(range(1000, 1100))
@@ -112,13 +113,12 @@ def test_a_sentinel_stands_where_it_stood_in_training(
 
     task = bind("spans", DOCUMENTS, tokenizer=tokenizer)
     tokenizer_, heard = task.vocabulary.text, []
-    first, second, *_ = tokenizer_.special.sentinels
+    first, second, third, *_ = tokenizer_.special.sentinels
 
-    class Written:
-        ids, score = [first, *tokenizer_.encode("sat on"), second, *tokenizer_.encode("dog")], -1.0
-
+    ids = [first, *tokenizer_.encode("sat on"), second, *tokenizer_.encode("dog"), third]
+    written = Hypothesis(ids, -1.0, -1.0, ended=True)
     monkeypatch.setattr(
-        module, "generate", lambda network, source, *rest: heard.append(source) or [[Written()]]
+        module, "generate", lambda network, source, *rest: heard.append(source) or [[written]]
     )
     predictor = task.predictor(network_of(task, "transformer"), generation)
     given = TEXT.replace("sat on", "<extra_id_0>", 1).replace("dog", "<extra_id_1>", 1)
@@ -126,7 +126,7 @@ def test_a_sentinel_stands_where_it_stood_in_training(
     assert result.text == TEXT
     assert result.fields["fills"] == ["sat on", "dog"]
     source = heard[0][0].tolist()
-    fills = split_at(Written.ids, (first, second))
+    fills = split_at(ids, (first, second, third))
     whole = [id for part in source[:-1] for id in fills.get(part, [part])]
     assert whole == tokenizer_.encode(TEXT)
     assert source[-1] == tokenizer_.special.eos

@@ -127,7 +127,8 @@ class Infills(Predictor):
         for id in source:
             whole += fills.get(id, []) if id in tokenizer.special.sentinels else [id]
         text = tokenizer.decode(whole)
-        told = [tokenizer.decode(ids) for ids in fills.values()]
+        asked = [id for id in source if id in tokenizer.special.sentinels]
+        told = [tokenizer.decode(fills.get(id, [])) for id in asked]
         return Result(text, {"score": score, "text": text, "fills": told})
 
 
