@@ -11,13 +11,17 @@ from typing import Any, get_args
 
 import pytest
 import tomli_w
+import torch
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from sublayer.config.files import load_recipe
 from sublayer.config.schema import ModelSection, Recipe, Section, TokenizerSide
-from sublayer.models.base import configure
+from sublayer.data.pair import Pair
 from sublayer.models.transformer import TransformerConfig
+from sublayer.tasks import TASKS, Vocabulary
+from sublayer.text.tokenizer import Tokenizers
+from sublayer.training.prepare import check_keys, model_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md")])
@@ -26,12 +30,10 @@ REST = """
 [data]
 kind = "cmudict"
 
-[tokenizer.shared]
-kind = "characters"
-
 [training]
 minutes = 5
 """
+TOKENIZER = {"shared": {"kind": "characters"}}
 
 
 def named(path: Path) -> str:
@@ -67,10 +69,12 @@ def shown_recipes() -> Iterator[Any]:
 @pytest.mark.parametrize("block", list(shown_recipes()))
 def test_a_shown_recipe_is_one(block, tmp_path):
     """A block may be some sections of a recipe; the rest is added here."""
+    table = {**tomllib.loads(REST), **tomllib.loads(block)}
+    kind = table.get("objective", {}).get("kind", "seq2seq")
+    if TASKS[kind].reads_text and "from" not in table.get("model", {}):
+        table.setdefault("tokenizer", TOKENIZER)
     path = tmp_path / "shown.toml"
-    path.write_text(
-        tomli_w.dumps({**tomllib.loads(REST), **tomllib.loads(block)}), encoding="utf-8"
-    )
+    path.write_text(tomli_w.dumps(table), encoding="utf-8")
     check_recipe(path)
 
 
@@ -80,9 +84,19 @@ def test_a_shipped_recipe_is_one(path):
 
 
 def check_recipe(path: Path) -> None:
+    """Its keys, and that objective and family go together; with `model.from`, the former."""
     recipe = load_recipe(path)
-    family, size, keys = recipe.model.family, recipe.model.size, recipe.model.model_extra or {}
-    configure(family, size, **{"vocab_size": 8, **keys})
+    if recipe.model.start is not None:  # the other keys are those of a model that is not here
+        assert recipe.tokenizer is None
+        return
+    check_keys(recipe)
+    kind = TASKS[recipe.objective.kind]
+    assert kind.reads_text == (recipe.tokenizer is not None)
+    pair = [Pair("a", ("b",))]
+    tokenizers = None if recipe.tokenizer is None else Tokenizers.train(recipe.tokenizer, pair)
+    task = kind(recipe, Vocabulary(tokenizers, ("a", "b")))
+    with torch.device("meta"):
+        task.check(model_config(recipe, task).build())
 
 
 def shown(default: Any) -> str:
@@ -98,6 +112,7 @@ def keys_of(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
             t for t in get_args(field.annotation) or (field.annotation,) if isinstance(t, type)
         ]
         sections = [t for t in inner if issubclass(t, Section | ModelSection)]
+        name = field.alias or name
         if TokenizerSide in sections:
             yield f"{prefix}{name}", shown(field.default)
         elif sections:
@@ -113,6 +128,7 @@ def test_every_recipe_key_and_its_default_are_documented():
     # these follow from the tokenizer and are refused in a recipe
     known -= {("model.vocab_size", "required"), ("model.source_vocab_size", "none")}
     known.remove(("data.kind", '`"lines"`'))  # a default in Python; a recipe always names the kind
+    known.remove(("objective.kind", "required"))  # of all kinds but the one that is the default
     table = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"^\| `([\w.*]+)` \| (.+?) \|", table, flags=re.M))
     assert documented == known
