@@ -288,7 +288,9 @@ def test_a_stopped_run_goes_on_to_the_same_end(run):
 
 def test_answers(run):
     predictor, inputs = predictor_of(run)
-    found = predictor.results(inputs)
+    heard: list[int] = []
+    found = predictor.results(inputs, 1, heard.append)
+    assert sum(heard) == len(inputs)
     assert [len(row) for row in found] == [1] * len(inputs)
     assert all(json.loads(json.dumps(row[0].fields)) == row[0].fields for row in found)
     called = predictor(inputs)

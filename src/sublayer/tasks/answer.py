@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -34,6 +35,7 @@ from sublayer.tasks.texts import (
     as_classifier,
     batch_of,
     by_length,
+    done_with,
     learn_tokenizer,
     logits_of,
     split_input,
@@ -128,6 +130,7 @@ class Answers(Predictor):
             for number, (question, context) in enumerate(asked)
             for passage in passages_of(question, context, self.vocabulary.text, self.length)
         ]
+        left = Counter(number for number, _ in parts)
         found: list[list[tuple[float, int, int]]] = [[] for _ in asked]
         for rows in by_length([passage.ids for _, passage in parts], self.batch_tokens):
             batch = batch_of([parts[i][1].ids for i in rows], torch.empty(0), self.vocabulary.text)
@@ -135,7 +138,7 @@ class Answers(Predictor):
                 number, passage = parts[i]
                 found[number] += self._spans(passage, logits, n)
             if progress is not None:
-                progress(len(rows))
+                progress(done_with(left, (parts[i][0] for i in rows)))
         return [
             [self._result(context, *span) for span in _best(spans, n)]
             for (_, context), spans in zip(asked, found, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, final
@@ -35,6 +36,7 @@ from sublayer.tasks.texts import (
     as_classifier,
     batch_of,
     by_length,
+    done_with,
     learn_tokenizer,
     logits_of,
 )
@@ -109,13 +111,16 @@ class Tags(Predictor):
             for number, words in enumerate(sentences)
             for ids, firsts in pieces_of(words, self.vocabulary.text, self.longest)
         ]
+        left = Counter(number for number, _, _ in parts)
+        if progress is not None:
+            progress(len(sentences) - len(left))  # those without words
         told: list[Tensor] = [torch.empty(0)] * len(parts)
         for rows in by_length([ids for _, ids, _ in parts], self.batch_tokens):
             batch = batch_of([parts[i][1] for i in rows], torch.empty(0), self.vocabulary.text)
             for i, logits in zip(rows, logits_of(network, batch), strict=True):
                 told[i] = logits[parts[i][2]].softmax(-1)  # words c
             if progress is not None:
-                progress(len(rows))
+                progress(done_with(left, (parts[i][0] for i in rows)))
         out: list[list[tuple[str, float]]] = [[] for _ in sentences]
         for (number, _, _), shares in zip(parts, told, strict=True):
             p, best = shares.max(-1)

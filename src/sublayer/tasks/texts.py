@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -98,6 +98,15 @@ def by_length(rows: Sequence[Sequence[int]], batch_tokens: int) -> Iterator[list
         count = max(1, batch_tokens // max(len(rows[order[-1]]), 1))
         yield order[-count:]
         del order[-count:]
+
+
+def done_with(left: Counter[int], numbers: Iterable[int]) -> int:
+    """How many inputs are done with these parts of them; what is left of each is counted down."""
+    done = 0
+    for number in numbers:
+        left[number] -= 1
+        done += not left[number]
+    return done
 
 
 def as_classifier(network: nn.Module, doing: str) -> Classifier:

@@ -74,8 +74,8 @@ class Begin:
         own = self.config.model_dump()
         keys = own | dict(changes)
         for size in SIZES:
-            if keys.get(size) and own[size]:
-                keys[size] = max(keys[size], own[size])
+            if keys.get(size):  # a model with one table for both sides keeps to one
+                keys[size] = own[size] and max(keys[size], own[size])
         return configure(self.family, **keys)
 
     @torch.no_grad()
