@@ -15,18 +15,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sublayer.config.schema import Recipe
 from sublayer.data.source import read
+from sublayer.data.store import Store
 from sublayer.models.base import FAMILIES
+from sublayer.models.hub import load_network
 from sublayer.tasks import TASKS, Predictor
 from sublayer.training import start
 from sublayer.training.callbacks import Listener, Sample
 from sublayer.training.evaluate import evaluate
 from sublayer.training.every import Moment
 from sublayer.training.prepare import make_task, model_config
-from sublayer.training.run import load_predictor
+from sublayer.training.run import load_predictor, load_task
 from sublayer.training.start import train
 
 SMALL = {
@@ -326,3 +329,17 @@ def test_measures(run):
     assert all(np.isfinite(score["value"]) for score in result["metrics"].values())
     assert json.loads(json.dumps(result)) == result
     assert evaluate(home / "whole").as_json()["metrics"] == result["metrics"]
+
+
+def test_bfloat16_is_near(run):
+    """What a GPU, and a CPU with tiles, trains in by itself."""
+    _, home = run
+    task, network = load_task(home / "whole"), load_network(home / "whole")
+    rows = next(iter(task.in_order(Store.open(home / "whole" / "store" / "train"))))
+    batch = task.training_batch(rows, np.random.default_rng(0))
+    wide = task.objective()(network, batch).total / batch.tokens
+    with torch.autocast("cpu", torch.bfloat16):
+        narrow = task.objective()(network, batch).total / batch.tokens
+    narrow.backward()
+    assert narrow.item() == pytest.approx(wide.item(), rel=0.03, abs=0.03)
+    assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
