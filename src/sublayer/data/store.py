@@ -105,9 +105,7 @@ class Store:
         ]
 
 
-def _write(
-    folder: Path, pairs: Iterator[Pair], width: int
-) -> dict[str, int]:
+def _write(folder: Path, pairs: Iterator[Pair], width: int) -> dict[str, int]:
     """Write the three files, and give back the first numbers of meta.json."""
     end = np.zeros(2, OFFSET)
     count = 0
