@@ -8,8 +8,11 @@ import pytest
 from sublayer.config.schema import Recipe
 from sublayer.data.example import Document, Picture, Question, Tagged
 from sublayer.data.pair import Pair
-from sublayer.tasks import TASKS
+from sublayer.tasks import TASKS, Vocabulary
+from sublayer.tasks.texts import Learned
+from sublayer.text.tokenizer import Tokenizers
 from sublayer.training.prepare import check_keys, make_task, model_config
+from sublayer.training.start import train
 
 EXAMPLES = {
     "Pair": Pair("a b c", ("x",)),
@@ -208,3 +211,34 @@ def test_one_input_in_place_of_a_list(bind, network_of, generation, kind):
     predictor = task.predictor(network_of(task, family, **model), generation)
     with pytest.raises(ValueError, match="give a list of"):
         predictor("abc")
+
+
+def test_what_follows_from_the_objective_is_not_the_recipes():
+    keys = {
+        "data": {"kind": "python", "view": "prose"},
+        "tokenizer": {"shared": {"kind": "bpe", "vocab_size": 300}},
+        "training": {"steps": 1},
+        "objective": {"kind": "embed"},
+        "model": {"family": "bert", "size": "tiny", "pooler": True},
+    }
+    embed = Recipe.model_validate(keys)
+    vocabulary = Vocabulary(Tokenizers.train(embed.tokenizer, [Learned("a b c")]))
+    with pytest.raises(ValueError, match=r"model\.pooler follows from the objective"):
+        model_config(embed, TASKS["embed"](embed, vocabulary))
+
+
+def test_metrics_where_a_task_has_its_own(tmp_path):
+    (tmp_path / "a.txt").write_text("a b c\n" * 9)
+    keys = {
+        "data": {"kind": "text", "train": str(tmp_path / "a.txt")},
+        "tokenizer": {"shared": {"kind": "characters"}},
+        "training": {"steps": 1},
+        "objective": {"kind": "causal", "length": 8},
+        "model": {"family": "gpt", "size": "tiny"},
+    }
+    recipe = Recipe.model_validate(keys | {"evaluation": {"metrics": ["bleu"]}})
+    with pytest.raises(ValueError, match="'causal' has measures of its own; leave it out"):
+        train(recipe, tmp_path / "run")
+    best = Recipe.model_validate(keys | {"training": {"steps": 1, "best": "bleu"}})
+    with pytest.raises(ValueError, match=r"training\.best: unknown metric 'bleu'"):
+        train(best, tmp_path / "run")

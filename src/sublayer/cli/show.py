@@ -26,6 +26,8 @@ def print_report(report: dict[str, Any], folder: Path) -> None:
     table.add_row("minutes", f"{report['minutes']:.1f}")
     table.add_row("parameters", f"{report['parameters']:,}")
     table.add_row("model", report["chosen"])
+    if report["began_anew"]:
+        table.add_row("began anew", ", ".join(report["began_anew"]))
     for name, value in report["validation"][report["chosen"]].items():
         if isinstance(value, float):
             table.add_row(f"validation {name}", f"{value:.4f}")

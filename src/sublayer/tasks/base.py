@@ -101,6 +101,8 @@ class Task(ABC):
     """Whether it has tokenizers."""
     numbers: tuple[str, ...] = ("loss", "nll", "perplexity")
     """Validation numbers that the best checkpoint may be chosen by, beside metrics."""
+    takes_metrics: ClassVar[bool] = True
+    """Whether what it says is measured by `evaluation.metrics`; else its measures are its own."""
 
     def __init__(self, recipe: Recipe, vocabulary: Vocabulary) -> None:
         self.recipe, self.vocabulary = recipe, vocabulary

@@ -115,6 +115,7 @@ class Embed(Task):
     """Pairs of texts that belong together."""
 
     numbers = ("loss", "nll", "accuracy")
+    takes_metrics = False
 
     @staticmethod
     def learn(recipe: Recipe, examples: Examples, given: Tokenizers | None = None) -> Vocabulary:

@@ -119,6 +119,7 @@ class Language(Task):
     """Documents laid end to end, windows of them, each token from those before it."""
 
     numbers = ("loss", "nll", "perplexity", "bits_per_byte")
+    takes_metrics = False
 
     @staticmethod
     def learn(recipe: Recipe, examples: Examples, given: Tokenizers | None = None) -> Vocabulary:

@@ -126,6 +126,7 @@ class Masked(Task):
     """Documents in passages; some tokens are hidden anew each time, and are to be told."""
 
     numbers: tuple[str, ...] = ("loss", "nll", "perplexity", "accuracy")
+    takes_metrics = False
 
     def __init__(self, recipe: Recipe, vocabulary: Vocabulary) -> None:
         super().__init__(recipe, vocabulary)

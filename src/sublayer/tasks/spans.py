@@ -149,6 +149,8 @@ def split_at(ids: Sequence[int], signs: Sequence[int]) -> dict[int, list[int]]:
 class Spans(Task):
     """Documents in passages; spans are taken out anew each time, and are to be written."""
 
+    takes_metrics = False
+
     @staticmethod
     def learn(recipe: Recipe, examples: Examples, given: Tokenizers | None = None) -> Vocabulary:
         """One vocabulary with sentinels, from the documents."""

@@ -49,6 +49,11 @@ def prepare(run: Run, recipe: Recipe) -> Job:
     kind = TASKS[recipe.objective.kind]
     # what is wrong in a recipe is told before an hour of tokenizing
     make(recipe.evaluation.metrics, recipe.evaluation)
+    if recipe.evaluation.metrics and not kind.takes_metrics:
+        raise ValueError(
+            f"evaluation.metrics: the objective '{recipe.objective.kind}' has measures of its own; "
+            "leave it out"
+        )
     begin = None if recipe.model.start is None else Begin.read(recipe.model.start)
     check_keys(recipe, begin)
     if Vocabulary.exists(run.folder, text=kind.reads_text):
@@ -170,6 +175,8 @@ def model_config(recipe: Recipe, task: Task, begin: Begin | None = None) -> Fami
         raise ValueError(
             f"model.family: {family} has no head for the objective '{recipe.objective.kind}'"
         )
+    for key in keys.keys() & extra.keys():
+        raise ValueError(f"model.{key} follows from the objective; leave it out")
     if begin is not None:
         return begin.configured(extra | keys)
     return configure(family, recipe.model.size, **extra, **keys)

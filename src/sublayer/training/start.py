@@ -162,6 +162,7 @@ def finish(trainer: Trainer, job: Job) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in job.network.parameters()),
         "data": {"train": job.train.meta} | ({"valid": job.valid.meta} if job.valid else {}),
         "chosen": chosen,
+        "began_anew": job.anew,
         "validation": fields,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),

@@ -46,8 +46,8 @@ class Validator:
             ValueError: `training.best` is neither a metric nor a number of this loss.
         """
         recipe, best = task.recipe, task.recipe.training.best
-        if best not in task.numbers and best not in METRICS:
-            known = [*task.numbers, *METRICS]
+        known = [*task.numbers, *(METRICS if task.takes_metrics else ())]
+        if best not in known:
             raise ValueError(f"training.best: unknown metric '{best}'; {nearest(best, known)}")
         decodes = best in METRICS and best not in task.numbers
         wanted = None if decodes else recipe.training.samples
