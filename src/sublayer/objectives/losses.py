@@ -12,6 +12,8 @@ from sublayer.layers.precision import product_dtype
 
 CHUNK = 2**22
 """Logits made by one matrix product: enough rows to keep it efficient."""
+ROWS = 512
+"""Rows of a product at least: each chunk adds to the gradient of the whole matrix, `v m`."""
 BLOCK = 2**19
 """Logits turned into probabilities at once: 2 MiB in float32, about a CPU core's cache."""
 
@@ -75,7 +77,7 @@ def _forward(
     if needs_grad:
         d_hidden, d_weight = torch.empty_like(hidden), torch.zeros_like(weight, dtype=wide)
     nll, lse = torch.zeros((2, *targets.shape), dtype=wide, device=hidden.device)
-    for rows in _spans(len(hidden), CHUNK // v):
+    for rows in _spans(len(hidden), max(CHUNK // v, ROWS)):
         h, t = hidden[rows], targets[rows]
         logits = h @ weight.T
         for block in _spans(len(h), BLOCK // v):
@@ -83,6 +85,8 @@ def _forward(
         if needs_grad:
             torch.mm(logits, weight, out=d_hidden[rows])
             d_weight += logits.T @ h
+    if not smoothing:
+        return nll.sum(), nll.sum(), d_hidden, d_weight
     # the smoothing's uniform part, for all logits at once
     column_sum, row_sum = weight.sum(0, dtype=wide), hidden.sum(0, dtype=wide)
     logit_sum = torch.dot(column_sum, row_sum)
