@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sublayer.config.data import TextData
 from sublayer.config.schema import CmudictData, LinesData, Splits, TableData
-from sublayer.data.source import Pair, read, read_pairs, split_of, splits
+from sublayer.data.source import Pair, read, split_of, splits
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"])))
@@ -60,19 +59,6 @@ def test_shares_and_files():
         match=r"\[data\] has 'splits' beside 'valid' or 'test' files: give one or the other",
     ):
         read(data, "train")
-
-
-def test_pairs_only(tmp_path):
-    (tmp_path / "a").write_text("a\tB\n", encoding="utf-8")
-    table = TableData(kind="tsv", train=str(tmp_path / "a"), source=0, target=1)
-    assert list(read_pairs(table, "train")) == [Pair("a", ("B",))]
-    text = TextData(kind="text", train=str(tmp_path / "a"))
-    with pytest.raises(
-        ValueError, match=r"\[data\] kind 'text' gives documents, the objective wants pairs; take"
-    ):
-        list(read_pairs(text, "train"))
-    with pytest.raises(ValueError, match=r"\[data\] has no 'valid' data"):
-        read_pairs(text, "valid")
 
 
 @pytest.fixture(scope="module")

@@ -197,7 +197,9 @@ def test_what_fails_before_the_first_step_leaves_nothing(make_recipe, tmp_path):
 
 def test_more_tokens_than_places(make_recipe, tmp_path):
     recipe = make_recipe("model.position=learned", "model.max_length=20", "data.max_source=20")
-    with pytest.raises(ValueError, match="has places for 20 tokens, the data may have 257"):
+    with pytest.raises(
+        ValueError, match="has places for 20 tokens, with ends the data may have 257"
+    ):
         train(recipe, tmp_path / "run")
 
 

@@ -31,12 +31,8 @@ from sublayer.data.catalogs import read_catalogs
 from sublayer.data.cmudict import read_cmudict
 from sublayer.data.conll import read_conll
 from sublayer.data.example import (
-    Document,
     Example,
     Group,
-    Picture,
-    Question,
-    Tagged,
     split_key,
 )
 from sublayer.data.hub import read_hub
@@ -50,16 +46,10 @@ from sublayer.data.squad import read_squad
 from sublayer.data.table import read_csv, read_jsonl, read_tsv
 from sublayer.data.text import read_part, read_text
 
-__all__ = ["Example", "Pair", "Split", "read", "read_pairs", "split_of", "splits"]
+__all__ = ["Example", "Pair", "Split", "read", "split_of", "splits"]
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
-CALLED: dict[type, str] = {
-    Document: "documents",
-    Tagged: "tagged words",
-    Question: "questions",
-    Picture: "pictures",
-}
 
 
 def read(data: Data, split: Split) -> Iterator[Example]:
@@ -77,25 +67,6 @@ def read(data: Data, split: Split) -> Iterator[Example]:
     return chain.from_iterable(
         examples for key, examples in groups if shares is None or split_of(key, shares) == split
     )
-
-
-def read_pairs(data: Data, split: Split) -> Iterator[Pair]:
-    """As `read`, for who can do with nothing but pairs.
-
-    Raises:
-        ValueError: as `read`, or, told while reading, the data is of another shape.
-    """
-    return _only_pairs(data, read(data, split))
-
-
-def _only_pairs(data: Data, examples: Iterator[Example]) -> Iterator[Pair]:
-    for example in examples:
-        if not isinstance(example, Pair):
-            raise ValueError(
-                f"[data] kind '{data.kind}' gives {CALLED[type(example)]}, the objective wants "
-                "pairs; take another objective, or another kind or view of data"
-            )
-        yield example
 
 
 def splits(data: Data) -> tuple[Split, ...]:

@@ -15,6 +15,7 @@ from sublayer.config.objective import AnswerObjective
 from sublayer.config.schema import Generation, Recipe
 from sublayer.data.batch import Labelled, Row
 from sublayer.data.example import Example, Question
+from sublayer.generation.batches import batches
 from sublayer.metrics import make
 from sublayer.objectives.labels import Answer
 from sublayer.tasks.base import (
@@ -27,6 +28,7 @@ from sublayer.tasks.base import (
     Result,
     Sample,
     Task,
+    check_places,
     wanted,
 )
 from sublayer.tasks.passages import wrap
@@ -34,7 +36,6 @@ from sublayer.tasks.texts import (
     Learned,
     as_classifier,
     batch_of,
-    by_length,
     done_with,
     learn_tokenizer,
     logits_of,
@@ -132,7 +133,7 @@ class Answers(Predictor):
         ]
         left = Counter(number for number, _ in parts)
         found: list[list[tuple[float, int, int]]] = [[] for _ in asked]
-        for rows in by_length([passage.ids for _, passage in parts], self.batch_tokens):
+        for rows in batches([len(passage.ids) for _, passage in parts], self.batch_tokens):
             batch = batch_of([parts[i][1].ids for i in rows], torch.empty(0), self.vocabulary.text)
             for i, logits in zip(rows, logits_of(network, batch), strict=True):
                 number, passage = parts[i]
@@ -206,12 +207,8 @@ class Answering(Task):
 
     def check(self, network: nn.Module) -> None:
         """A model that points at tokens, with places for a passage."""
-        bound = as_classifier(network, "find an answer").max_length
-        if bound is not None and self.settings.length > bound:
-            raise ValueError(
-                f"the model has places for {bound} tokens, objective.length is "
-                f"{self.settings.length}; raise model.max_length or lower objective.length"
-            )
+        places = as_classifier(network, "find an answer").max_length
+        check_places(places, self.settings.length, "objective.length is", "objective.length")
 
     def encode(self, examples: Examples, notes: Notes) -> Iterator[Row]:
         """A stretch of a text a row, and the places of the answer's first and last token."""

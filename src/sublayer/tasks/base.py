@@ -220,3 +220,16 @@ SHAPES = {
     "Question": "questions with answers",
     "Picture": "images with labels",
 }
+
+
+def check_places(places: int | None, needed: int, told: str, keys: str) -> None:
+    """That a model has places for the longest sequence a recipe allows; None is no limit.
+
+    Raises:
+        ValueError: it has not; `told` is what needs them, `keys` what would ask for fewer.
+    """
+    if places is not None and needed > places:
+        raise ValueError(
+            f"the model has places for {places} tokens, {told} {needed}; "
+            f"raise model.max_length or lower {keys}"
+        )

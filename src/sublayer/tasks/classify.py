@@ -16,6 +16,7 @@ from sublayer.config.schema import Generation, Recipe
 from sublayer.data.batch import Labelled, Row
 from sublayer.data.example import Example
 from sublayer.data.pair import Pair
+from sublayer.generation.batches import batches
 from sublayer.metrics import confusion, make
 from sublayer.objectives.base import Objective
 from sublayer.objectives.labels import Number, OneLabel, SeveralLabels
@@ -30,13 +31,13 @@ from sublayer.tasks.base import (
     Result,
     Sample,
     Task,
+    check_places,
     wanted,
 )
 from sublayer.tasks.texts import (
     Learned,
     as_classifier,
     batch_of,
-    by_length,
     labelled,
     learn_tokenizer,
     logits_of,
@@ -85,7 +86,7 @@ class Labels(Predictor):
             rows.append(ids)
             self.shortened += was_cut
         out: list[list[Result]] = [[] for _ in inputs]
-        for numbers in by_length(rows, self.batch_tokens):
+        for numbers in batches([len(ids) for ids in rows], self.batch_tokens):
             batch = batch_of([rows[i] for i in numbers], torch.empty(0), self.vocabulary.text)
             for i, logits in zip(numbers, logits_of(network, batch), strict=True):
                 out[i] = self._answers(logits, n)
@@ -151,12 +152,8 @@ class Classify(Task):
 
     def check(self, network: nn.Module) -> None:
         """A classifier with places for the longest text."""
-        bound, longest = as_classifier(network, "label a text").max_length, self.longest
-        if bound is not None and longest > bound:
-            raise ValueError(
-                f"the model has places for {bound} tokens, the data may have {longest}; "
-                "raise model.max_length or lower data.max_source"
-            )
+        places = as_classifier(network, "label a text").max_length
+        check_places(places, self.longest, "the data may have", "data.max_source")
 
     @property
     def longest(self) -> int:

@@ -16,6 +16,7 @@ from sublayer.config.schema import Generation, Recipe
 from sublayer.data.batch import Labelled, Pairs, Row, pad
 from sublayer.data.example import Example
 from sublayer.data.pair import Pair
+from sublayer.generation.batches import batches
 from sublayer.metrics import mean_reciprocal_rank, recall_at
 from sublayer.models.base import Encoder
 from sublayer.objectives.contrast import Contrast, Pooling, pooled
@@ -30,10 +31,11 @@ from sublayer.tasks.base import (
     Result,
     Sample,
     Task,
+    check_places,
     wanted,
 )
 from sublayer.tasks.masked import as_encoder
-from sublayer.tasks.texts import by_length, learn_tokenizer, rows_of
+from sublayer.tasks.texts import learn_tokenizer, rows_of
 from sublayer.tasks.vocabulary import Vocabulary
 from sublayer.text.tokenizer import Tokenizer, Tokenizers
 
@@ -78,7 +80,7 @@ class Vectors(Predictor):
             rows.append(ids)
             self.shortened += was_cut
         out: list[Tensor] = [torch.empty(0)] * len(rows)
-        for numbers in by_length(rows, self.batch_tokens):
+        for numbers in batches([len(ids) for ids in rows], self.batch_tokens):
             batch = side_of([rows[i] for i in numbers], self.vocabulary.text).to(device)
             found = pooled(network.hidden(batch.inputs, batch.valid), batch.valid, self.pooling)
             for i, vector in zip(numbers, found.cpu(), strict=True):
@@ -135,12 +137,9 @@ class Embed(Task):
 
     def check(self, network: nn.Module) -> None:
         """An encoder with places for the longest text."""
-        bound, longest = as_encoder(network, "embed a text").max_length, self.longest
-        if bound is not None and longest > bound:
-            raise ValueError(
-                f"the model has places for {bound} tokens, the data may have {longest}; "
-                "raise model.max_length or lower data.max_source and data.max_target"
-            )
+        places = as_encoder(network, "embed a text").max_length
+        keys = "data.max_source and data.max_target"
+        check_places(places, self.longest, "the data may have", keys)
 
     @property
     def longest(self) -> int:

@@ -35,6 +35,7 @@ from sublayer.tasks.base import (
     Result,
     Sample,
     Task,
+    check_places,
     wanted,
 )
 from sublayer.tasks.texts import Learned, learn_tokenizer
@@ -138,12 +139,8 @@ class Language(Task):
 
     def check(self, network: nn.Module) -> None:
         """A language model with places for a window."""
-        bound = as_language_model(network).max_length
-        if bound is not None and self.settings.length > bound:
-            raise ValueError(
-                f"the model has places for {bound} tokens, objective.length is "
-                f"{self.settings.length}; raise model.max_length or lower objective.length"
-            )
+        places = as_language_model(network).max_length
+        check_places(places, self.settings.length, "objective.length is", "objective.length")
 
     def encode(self, examples: Examples, notes: Notes) -> Iterator[Row]:
         """A document a row, with begin and end; its bytes are counted for `bits_per_byte`."""

@@ -27,6 +27,7 @@ from sublayer.tasks.base import (
     Result,
     Sample,
     Task,
+    check_places,
     wanted,
 )
 from sublayer.tasks.language import learn_text, most_frequent
@@ -152,12 +153,8 @@ class Masked(Task):
 
     def check(self, network: nn.Module) -> None:
         """An encoder with places for a passage."""
-        bound = as_encoder(network, "fill in a mask").max_length
-        if bound is not None and self.settings.length > bound:
-            raise ValueError(
-                f"the model has places for {bound} tokens, objective.length is "
-                f"{self.settings.length}; raise model.max_length or lower objective.length"
-            )
+        places = as_encoder(network, "fill in a mask").max_length
+        check_places(places, self.settings.length, "objective.length is", "objective.length")
 
     def encode(self, examples: Examples, notes: Notes) -> Iterator[Row]:
         """A passage a row, and where its sentences begin; entropy of single tokens is noted.

@@ -30,6 +30,7 @@ from sublayer.tasks.base import (
     Result,
     Sample,
     Task,
+    check_places,
     wanted,
 )
 from sublayer.tasks.measure import batches_of, mean_loss
@@ -119,13 +120,12 @@ class Seq2SeqTask(Task):
 
     def check(self, network: nn.Module) -> None:
         """An encoder-decoder with places for the longest pairs."""
-        data, bound = self.recipe.data, as_encoder_decoder(network).max_length
-        longest = max(data.max_source, data.max_target) + 1
-        if bound is not None and longest > bound:
-            raise ValueError(
-                f"the model has places for {bound} tokens, the data may have {longest}, ends "
-                "included; raise model.max_length or lower data.max_source and data.max_target"
-            )
+        data, places = self.recipe.data, as_encoder_decoder(network).max_length
+        longest, keys = (
+            max(data.max_source, data.max_target) + 1,
+            "data.max_source and data.max_target",
+        )
+        check_places(places, longest, "with ends the data may have", keys)
 
     def encode(self, examples: Examples, notes: Notes) -> Iterator[Row]:
         """One row for each target; pairs with an empty side, and too long ones, are left out."""

@@ -28,6 +28,7 @@ from sublayer.tasks.base import (
     Result,
     Sample,
     Task,
+    check_places,
     wanted,
 )
 from sublayer.tasks.language import learn_text
@@ -168,12 +169,9 @@ class Spans(Task):
 
     def check(self, network: nn.Module) -> None:
         """An encoder-decoder with places for a passage."""
-        bound = as_encoder_decoder(network).max_length
-        if bound is not None and self.settings.length + 1 > bound:
-            raise ValueError(
-                f"the model has places for {bound} tokens, objective.length and the end need "
-                f"{self.settings.length + 1}; raise model.max_length or lower objective.length"
-            )
+        places = as_encoder_decoder(network).max_length
+        told = "objective.length and the end need"
+        check_places(places, self.settings.length + 1, told, "objective.length")
 
     def encode(self, examples: Examples, notes: Notes) -> Iterator[Row]:
         """A passage a row; those of fewer than three tokens are left out."""

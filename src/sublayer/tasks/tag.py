@@ -15,6 +15,7 @@ from sublayer.config.objective import TagObjective
 from sublayer.config.schema import Generation, Recipe
 from sublayer.data.batch import Labelled, Row
 from sublayer.data.example import Example, Tagged
+from sublayer.generation.batches import batches
 from sublayer.metrics import make
 from sublayer.objectives.labels import UNTOLD, TagLabels
 from sublayer.tasks.base import (
@@ -28,6 +29,7 @@ from sublayer.tasks.base import (
     Result,
     Sample,
     Task,
+    check_places,
     wanted,
 )
 from sublayer.tasks.passages import wrap
@@ -35,7 +37,6 @@ from sublayer.tasks.texts import (
     Learned,
     as_classifier,
     batch_of,
-    by_length,
     done_with,
     learn_tokenizer,
     logits_of,
@@ -115,7 +116,7 @@ class Tags(Predictor):
         if progress is not None:
             progress(len(sentences) - len(left))  # those without words
         told: list[Tensor] = [torch.empty(0)] * len(parts)
-        for rows in by_length([ids for _, ids, _ in parts], self.batch_tokens):
+        for rows in batches([len(ids) for _, ids, _ in parts], self.batch_tokens):
             batch = batch_of([parts[i][1] for i in rows], torch.empty(0), self.vocabulary.text)
             for i, logits in zip(rows, logits_of(network, batch), strict=True):
                 told[i] = logits[parts[i][2]].softmax(-1)  # words c
@@ -175,12 +176,8 @@ class Tagger(Task):
 
     def check(self, network: nn.Module) -> None:
         """A tagger with places for the longest sentence."""
-        bound, longest = as_classifier(network, "tag words").max_length, self.longest
-        if bound is not None and longest > bound:
-            raise ValueError(
-                f"the model has places for {bound} tokens, the data may have {longest}; "
-                "raise model.max_length or lower data.max_source"
-            )
+        places = as_classifier(network, "tag words").max_length
+        check_places(places, self.longest, "the data may have", "data.max_source")
 
     @property
     def longest(self) -> int:

@@ -91,15 +91,6 @@ def batch_of(
     return Labelled(ids, valid, segments, labels, len(rows), sum(map(len, rows)))
 
 
-def by_length(rows: Sequence[Sequence[int]], batch_tokens: int) -> Iterator[list[int]]:
-    """Row numbers in batches of like lengths, the longest first."""
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    while order:
-        count = max(1, batch_tokens // max(len(rows[order[-1]]), 1))
-        yield order[-count:]
-        del order[-count:]
-
-
 def done_with(left: Counter[int], numbers: Iterable[int]) -> int:
     """How many inputs are done with these parts of them; what is left of each is counted down."""
     done = 0
