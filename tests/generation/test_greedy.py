@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from sublayer.generation.decoding import FromSource
-from sublayer.generation.generate import generate
-from sublayer.generation.greedy import greedy
-from sublayer.generation.hypothesis import SearchOptions, Shifted
+from sublayer.generation.generate import generate, search
+from sublayer.generation.hypothesis import SearchOptions
 from sublayer.generation.stopping import Stops
 from sublayer.models.base import build
 from sublayer.text.special import Special
@@ -54,7 +53,7 @@ def test_each_row_has_its_own_limit(network, source):
     limits, special = [1, 4, 2], Special()
     with torch.no_grad():
         decoding = FromSource(network, network.encode(ids, valid), valid, special.bos)
-        found = greedy(decoding, limits, Stops.of(special), Shifted(1.0))
+        found = search(decoding, limits, OPTIONS, Stops.of(special))
     for row, limit in enumerate(limits):
         options = SearchOptions(beam=1, max_length=limit, length_penalty=1.0)
         alone = generate(network, ids[row : row + 1], valid[row : row + 1], options)[0][0]

@@ -12,6 +12,7 @@ from sublayer.config.schema import TokenizerSide
 from sublayer.generation.generate import continue_ids
 from sublayer.generation.hypothesis import Power, SearchOptions
 from sublayer.generation.language import Continuer
+from sublayer.generation.logits import RepetitionPenalty, Rules
 from sublayer.generation.sample import SampleOptions
 from sublayer.generation.stopping import Stops
 from sublayer.generation.streaming import stream
@@ -26,7 +27,9 @@ SEARCHES = {
     "greedy": SearchOptions(beam=1, max_length=9),
     "beam": SearchOptions(beam=3, max_length=9, length_penalty=Power(2.0)),
     "sample": SAMPLE,
-    "sample narrowly": replace(SAMPLE, temperature=0.8, top_k=5, repetition_penalty=1.2),
+    "sample narrowly": replace(
+        SAMPLE, temperature=0.8, top_k=5, rules=Rules((RepetitionPenalty(1.2),))
+    ),
 }
 FAMILIES = {
     "gpt": {"max_length": 40, "dropout": 0.0, "tied": False},

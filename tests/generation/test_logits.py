@@ -19,17 +19,6 @@ def logits(request):
     return torch.randn(3, 40) * 3
 
 
-def seen_in(ids, v):
-    return torch.zeros(len(ids), v, dtype=torch.bool).scatter(1, ids, True)
-
-
-@pytest.mark.parametrize("penalty", [0.8, 1.0, 1.3])
-def test_repetition_penalty(logits, penalty):
-    expected = hf.RepetitionPenaltyLogitsProcessor(penalty)(IDS, logits)
-    found = change.repetition_penalty(logits, seen_in(IDS, 40), penalty)
-    torch.testing.assert_close(found, expected, **CLOSE)
-
-
 @pytest.mark.parametrize("t", [0.3, 1.0, 2.5])
 def test_temperature(logits, t):
     expected = hf.TemperatureLogitsWarper(t)(IDS, logits)
@@ -63,9 +52,7 @@ def test_top_k_keeps_ties_and_top_p_only_what_is_needed():
 
 def test_the_order_is_theirs(logits):
     """The order of their processors is read from what `generate` itself would apply."""
-    options = SampleOptions(
-        temperature=0.7, top_k=20, top_p=0.9, min_p=0.02, repetition_penalty=1.2
-    )
+    options = SampleOptions(temperature=0.7, top_k=20, top_p=0.9, min_p=0.02)
     config = hf.GenerationConfig(
         do_sample=True, temperature=0.7, top_k=20, top_p=0.9, min_p=0.02, repetition_penalty=1.2
     )
@@ -73,6 +60,6 @@ def test_the_order_is_theirs(logits):
         hf.GPT2Config(vocab_size=40, n_embd=4, n_layer=1, n_head=1, bos_token_id=0, eos_token_id=0)
     )
     expected = tiny._get_logits_processor(config, input_ids_seq_length=4)(IDS, logits)
-    penalized = change.repetition_penalty(logits, seen_in(IDS, 40), 1.2)
-    found = Sampler(options, IDS.tolist()).cut(penalized)
+    penalized = change.RepetitionPenalty(1.2)(logits, change.Past(IDS))
+    found = Sampler(options, []).cut(penalized)
     torch.testing.assert_close(found, expected, **CLOSE)

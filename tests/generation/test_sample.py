@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sublayer.generation.generate import continue_ids
+from sublayer.generation.logits import RepetitionPenalty, Rules
 from sublayer.generation.sample import SampleOptions, Sampler, draw, uniform
 from sublayer.generation.stopping import Stops
 from sublayer.models.base import build
@@ -47,7 +48,8 @@ def chi_squared(drawn, probabilities):
 def test_draws_have_the_exact_distribution(options, seed):
     torch.manual_seed(3)
     logits = torch.randn(1, 12) * 1.2
-    sampler = Sampler(SampleOptions(seed=seed, **options), [[]] * 20_000)
+    given = SampleOptions(seed=seed, **options)
+    sampler = Sampler(given, given.streams(range(20_000)))
     probabilities = sampler.cut(logits)[0].softmax(-1)
     drawn = sampler(logits.expand(20_000, -1), range(20_000))
     statistic, freedom = chi_squared(drawn, probabilities)
@@ -96,10 +98,12 @@ def test_the_ends_of_the_unit_interval_draw_what_is_possible():
 
 @pytest.mark.parametrize("penalty", [1.0, 1.4])
 def test_a_sample_does_not_depend_on_its_neighbours(network, penalty):
-    options = SampleOptions(seed=5, max_new=12, top_p=0.95, repetition_penalty=penalty)
+    options = SampleOptions(
+        seed=5, max_new=12, top_p=0.95, rules=Rules((RepetitionPenalty(penalty),))
+    )
     together = continue_ids(network, PROMPTS, options, STOPS)
     for row, prompt in enumerate(PROMPTS):
-        alone = continue_ids(network, [prompt], options, STOPS, numbers=[row])
+        alone = continue_ids(network, [prompt], options, STOPS, streams=[(5, row)])
         assert alone[0][0].ids == together[row][0].ids
         assert alone[0][0].logprob == pytest.approx(together[row][0].logprob, abs=1e-4)
 
@@ -122,7 +126,8 @@ def test_without_a_seed_samples_differ_each_time(network):
 
 
 def test_logprobs_are_the_models_own_whatever_was_done_to_the_logits(network):
-    options = SampleOptions(temperature=0.5, top_k=4, repetition_penalty=1.5, seed=2, max_new=8)
+    rules = Rules((RepetitionPenalty(1.5),))
+    options = SampleOptions(temperature=0.5, top_k=4, rules=rules, seed=2, max_new=8)
     for prompt, (found,) in zip(
         PROMPTS, continue_ids(network, PROMPTS, options, STOPS), strict=True
     ):
@@ -136,7 +141,8 @@ def test_logprobs_are_the_models_own_whatever_was_done_to_the_logits(network):
 
 def test_what_is_never_written_is_never_drawn(network):
     stops = Stops((), (0, 1, 5, 6, 7))
-    options = SampleOptions(temperature=3.0, seed=0, max_new=30, repetition_penalty=1.2)
+    rules = Rules((RepetitionPenalty(1.2),))
+    options = SampleOptions(temperature=3.0, seed=0, max_new=30, rules=rules)
     for (found,) in continue_ids(network, PROMPTS, options, stops):
         assert not {0, 1, 5, 6, 7} & set(found.ids)
 
@@ -149,7 +155,6 @@ def test_what_is_never_written_is_never_drawn(network):
         ({"top_p": 0.0}, "top_p must be over 0 and at most 1, got 0.0"),
         ({"top_p": 1.1}, "top_p must be over 0 and at most 1, got 1.1"),
         ({"min_p": 1.1}, "min_p must be from 0 to 1, got 1.1"),
-        ({"repetition_penalty": 0.0}, "repetition_penalty must be over 0, got 0.0"),
         ({"max_new": 0}, "max_new must be 1 or more, got 0"),
         ({"stop": ("a", "")}, "stop must be a tuple of strings that are not empty: ('a', '')"),
     ],

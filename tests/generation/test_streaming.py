@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sublayer.config.schema import TokenizerSide
-from sublayer.generation.streaming import Pieces
+from sublayer.generation.pieces import Pieces
 from sublayer.text.tokenizer import Tokenizer
 
 TEXTS = [

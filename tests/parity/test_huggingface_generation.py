@@ -12,6 +12,7 @@ import transformers as hf
 
 from sublayer.generation.generate import continue_ids, generate
 from sublayer.generation.hypothesis import Power, SearchOptions
+from sublayer.generation.logits import RepetitionPenalty, Rules
 from sublayer.generation.sample import SampleOptions
 from sublayer.generation.stopping import Stops
 from sublayer.models.huggingface import read_network
@@ -153,15 +154,14 @@ def test_language_models_write_the_same_greedily(language, ends, penalty):
     expected, _ = theirs_to(
         theirs, prompts, ends, do_sample=False, repetition_penalty=penalty if penalty != 1 else None
     )
-    options = SampleOptions(temperature=0.0, repetition_penalty=penalty, max_new=MORE)
-    found = continue_ids(ours, prompts, options, Stops(ends, (PAD, BOS)))
-    assert [h.ids for (h,) in found] == expected
-    assert all(h.ended == (len(h.ids) < MORE) for (h,) in found)
-    if penalty == 1:
-        again = continue_ids(
-            ours, prompts, SearchOptions(beam=1, max_length=MORE), Stops(ends, (PAD, BOS))
-        )
-        assert [h.ids for (h,) in again] == expected
+    rules = Rules((RepetitionPenalty(penalty),) if penalty != 1 else ())
+    for options in (
+        SampleOptions(temperature=0.0, max_new=MORE, rules=rules),
+        SearchOptions(beam=1, max_length=MORE, rules=rules),
+    ):
+        found = continue_ids(ours, prompts, options, Stops(ends, (PAD, BOS)))
+        assert [h.ids for (h,) in found] == expected
+        assert all(h.ended == (len(h.ids) < MORE) for (h,) in found)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.7, 1.5])

@@ -142,6 +142,9 @@ class Training(Section):
         return self
 
 
+Text = Annotated[str, Field(min_length=1)]
+
+
 class Generation(Section):
     """How outputs are searched for."""
 
@@ -153,7 +156,7 @@ class Generation(Section):
     """Tokens; by default the source's length + 50, as in the paper; of a language model 200."""
     batch_tokens: PositiveInt = 4096
     temperature: Annotated[float, Field(ge=0)] = 0.0
-    """Of a language model: 0 searches, any other draws from probabilities of this sharpness."""
+    """0 searches, any other draws from probabilities of this sharpness."""
     top_k: Annotated[int, Field(ge=0)] = 0
     """Draw from this many likeliest tokens; 0 is all (Fan et al. 2018)."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -162,9 +165,29 @@ class Generation(Section):
     """Draw from tokens at least this likely, as a share of the likeliest (Nguyen et al. 2024)."""
     repetition_penalty: PositiveFloat = 1.0
     """What has been said counts this much less (Keskar et al. 2019)."""
+    frequency_penalty: Annotated[float, Field(ge=0)] = 0.0
+    """And less by this in its logarithm for each time that it stands in the output."""
+    no_repeat_ngram: Annotated[int, Field(ge=0)] = 0
+    """No so many tokens in a row are said twice (Paulus et al. 2018); 0 is off."""
+    forbidden: list[Text] = Field(default=[])
+    """Texts that are not written."""
+    prefix: str = ""
+    """Text that the output begins with."""
+    groups: PositiveInt = 1
+    """Parts of the beam that avoid one another (Vijayakumar et al. 2018)."""
+    diversity: PositiveFloat = 0.5
+    """How much a group of the beam avoids those before it."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    stop: list[str] = Field(default=[])
+    stop: list[Text] = Field(default=[])
     """Texts that end an output and are no part of it."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Generation:
+        if self.beam % self.groups:
+            raise ValueError(f"groups: a beam of {self.beam} has no {self.groups} equal parts")
+        if self.groups > 1 and self.temperature:
+            raise ValueError("groups are parts of a beam, so they need temperature = 0")
+        return self
 
 
 class Evaluation(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,36 +12,77 @@ from torch.nn import functional as F
 
 from sublayer.generation.decoding import Decoding
 from sublayer.generation.hypothesis import Hypothesis, LengthPenalty, SearchOptions
+from sublayer.generation.logits import NEVER, Past
+from sublayer.generation.pieces import Pieces
 from sublayer.generation.stopping import Stops
 
 
 @dataclass
-class _Row:
-    """One text to be written: how long it may get, and what has ended."""
+class _Ended:
+    """What has ended of the hypotheses that one group of beams has for one text."""
 
     limit: int
     penalty: LengthPenalty
-    ended: list[Hypothesis] = field(default_factory=list)
+    found: list[Hypothesis] = field(default_factory=list)
 
-    def add(self, ids: list[int], logprob: float, *, ended: bool) -> None:
-        score = logprob / self.penalty(len(ids) + ended)
-        self.ended.append(Hypothesis(ids, logprob, score, ended))
+    def add(self, ids: list[int], logprob: float, total: float, tokens: int) -> None:
+        """One that has written so many tokens; it has an end token or was stopped."""
+        self.found.append(Hypothesis(ids, logprob, total / self.penalty(tokens), ended=True))
+
+    def add_cut(self, ids: list[int], logprob: float, total: float) -> None:
+        """One that cannot go on."""
+        score = total / self.penalty(max(len(ids), 1))
+        self.found.append(Hypothesis(ids, logprob, score, ended=False))
 
     def is_settled(self, best_alive: float, n_best: int) -> bool:
         """Whether nothing still alive can enter the n best.
 
-        Log-probabilities only fall, the penalty is largest at the limit: none can pass the bound.
+        Totals only fall, the penalty is largest at the limit: none can pass the bound.
         """
-        if len(self.ended) < n_best:
+        if len(self.found) < n_best:
             return False
         bound = best_alive / self.penalty(self.limit)
-        return sorted((h.score for h in self.ended), reverse=True)[n_best - 1] >= bound
+        return sorted((h.score for h in self.found), reverse=True)[n_best - 1] >= bound
+
+
+class _Row:
+    """One text to be written: how long it may get, and what has ended, group by group."""
+
+    def __init__(self, limit: int, options: SearchOptions) -> None:
+        self.limit, self.n_best = limit, options.n_best
+        self.groups = [_Ended(limit, options.penalty) for _ in range(options.groups.count)]
+        # the n best are the best of each group, then the second of each, so this deep
+        self.depth = -(-options.n_best // options.groups.count)
+
+    def is_settled(self, best_alive: Sequence[float]) -> bool:
+        """Whether nothing still alive, of which these are the groups' best, can enter the n best.
+
+        Until then all groups go on: what a group writes depends on all those before it.
+        """
+        for best, ended in zip(best_alive, self.groups, strict=True):
+            if best > NEVER and not ended.is_settled(best, self.depth):
+                return False
+        return True
+
+    def best(self) -> list[Hypothesis]:
+        """The `n_best`, or fewer if groups have fewer."""
+        in_order = [sorted(ended.found, key=lambda h: -h.score) for ended in self.groups]
+        rounds = ([found[i] for found in in_order if i < len(found)] for i in range(self.depth))
+        return [h for found in rounds for h in sorted(found, key=lambda h: -h.score)][: self.n_best]
+
+
+class _Kept(NamedTuple):
+    """Beams that go on, `r w`: what they add up to, the beams they come from, their tokens."""
+
+    totals: Tensor
+    beams: Tensor
+    tokens: Tensor
 
 
 class _Beams:
     """The hypotheses alive: `r` rows of `c` beams, flattened to `r c` where the model sees them.
 
-    A row begins as one beam, which the first step turns into `w`, the width of the search.
+    A row begins as one beam of each group, which the first step turns into its share of the width.
     """
 
     def __init__(
@@ -49,81 +91,178 @@ class _Beams:
         rows: list[_Row],
         options: SearchOptions,
         stops: Stops,
-        device: torch.device,
+        past: Past,
+        pieces: Sequence[Pieces],
     ) -> None:
         self.decoding, self.rows, self.options, self.stops = decoding, rows, options, stops
-        self.tokens = torch.empty(len(rows), 0, dtype=torch.long, device=device)  # (r c) n
-        self.logprobs = torch.zeros(len(rows), 1, device=device)  # r c
+        self.past, self.pieces = past, list(pieces)
+        device, n_groups = past.ids.device, options.groups.count
+        self.width = options.beam // n_groups
+        self.totals = torch.zeros(len(rows), n_groups, device=device)  # r c
+        # the model's own, where rules and groups make something else of it
+        self.is_apart = bool(options.rules) or n_groups > 1
+        self.logprobs, self.logp = self.totals, self.totals  # r c, r c v
         self.ends = torch.tensor(stops.ends, dtype=torch.long, device=device)
         self.never = torch.tensor(stops.never, dtype=torch.long, device=device)
 
     def grow(self, logits: Tensor) -> None:
         """One token more for every beam, by logits `(r c) v`."""
         # the model's own, so before anything is ruled out
-        logp = logits.float().log_softmax(-1).index_fill(1, self.never, float("-inf"))
-        w, (r, v) = self.options.beam, (len(self.rows), logp.shape[1])
-        totals = (self.logprobs.view(-1, 1) + logp).view(r, -1)  # r (c v)
+        logp = logits.float().log_softmax(-1).index_fill(1, self.never, NEVER)
+        r, c = self.totals.shape
+        self.logp = ruled = logp.view(r, c, -1)
+        if self.options.rules:
+            ruled = self.options.rules(logp, self.past).view(r, c, -1)
+            self._cut_stuck((ruled > NEVER).any(2))
+        self._go_on(self._kept(self.totals.unsqueeze(2) + ruled))
+
+    def _cut_stuck(self, free: Tensor) -> None:
+        """What may be followed by nothing ends there."""
+        for i, beam in (~free & self.totals.isfinite()).nonzero().tolist():
+            logprob, total = float(self.logprobs[i, beam]), float(self.totals[i, beam])
+            self._group(i, beam).add_cut(self._ids(i, beam), logprob, total)
+
+    def _kept(self, totals: Tensor) -> _Kept:
+        """The best of all continuations, `r c v`, group by group."""
+        n_groups = self.options.groups.count
+        if n_groups == 1:
+            return self._best(totals, 0)
+        groups: list[_Kept] = []
+        said = torch.zeros_like(totals[:, 0])  # r v: how many go on with each token
+        for own in totals.chunk(n_groups, 1):
+            less = self.options.groups.diversity * said.unsqueeze(1)
+            kept = self._best(own - less, len(groups) * own.shape[1])
+            said = said.scatter_add(1, kept.tokens, kept.totals.isfinite().to(said.dtype))
+            groups.append(kept)
+        return _Kept(*(torch.cat(parts, 1) for parts in zip(*groups, strict=True)))
+
+    def _best(self, totals: Tensor, first: int) -> _Kept:
+        """Of one group, `r c v`, whose beams begin with the number `first`."""
+        w, v = self.width, totals.shape[2]
+        totals = totals.flatten(1)  # r (c v)
         # of each beam as many may end as there are ends, so w are left to go on
         values, flat = totals.topk(min((1 + len(self.stops.ends)) * w, totals.shape[1]))
         beams, tokens = flat // v, flat % v
-        ends = torch.isin(tokens, self.ends)
-        self._collect(values, beams, ends)
-        values = values.masked_fill(ends, float("-inf"))
+        if first:
+            beams = beams + first
+        ends, candidates = torch.isin(tokens, self.ends), _Kept(values, beams, tokens)
+        self._collect(candidates, ends)
+        if self.pieces:
+            ends = ends | self._collect_stopped(candidates, ends)
+        values = values.masked_fill(ends, NEVER)
         short = w - values.shape[1]
         if short > 0:  # a vocabulary smaller than the beam
-            values = F.pad(values, (0, short), value=float("-inf"))
-            beams, tokens = (F.pad(t, (0, short)) for t in (beams, tokens))
+            values = F.pad(values, (0, short), value=NEVER)
+            beams, tokens = F.pad(beams, (0, short), value=first), F.pad(tokens, (0, short))
         values, kept = values.topk(w)
-        self._go_on(values, beams.gather(1, kept), tokens.gather(1, kept))
+        return _Kept(values, beams.gather(1, kept), tokens.gather(1, kept))
 
-    def _collect(self, values: Tensor, beams: Tensor, ends: Tensor) -> None:
-        """Hypotheses that have just ended go to their row."""
-        if self.options.strict_ends:
-            values, ends = (t[:, : self.options.beam] for t in (values, ends))
-        for i, j in (ends & values.isfinite()).nonzero().tolist():
-            self.rows[i].add(self._ids(i, int(beams[i, j])), float(values[i, j]), ended=True)
+    def _collect(self, candidates: _Kept, ends: Tensor) -> None:
+        """Hypotheses that have just written an end go to their row."""
+        for i, j in (ends & candidates.totals.isfinite()).nonzero().tolist():
+            if self.options.strict_ends and j >= self.width:
+                continue
+            beam, total = int(candidates.beams[i, j]), float(candidates.totals[i, j])
+            ids, logprob = self._ids(i, beam), self._logprob(candidates, i, j)
+            self._group(i, beam).add(ids, logprob, total, len(ids) + 1)
+
+    def _collect_stopped(self, candidates: _Kept, ends: Tensor) -> Tensor:
+        """Those that have just met a stop string go to their row; which they are, `r k`."""
+        stopped = torch.zeros_like(ends)
+        for i, j in (~ends & candidates.totals.isfinite()).nonzero().tolist():
+            beam, token = int(candidates.beams[i, j]), int(candidates.tokens[i, j])
+            if not self.pieces[self._place(i, beam)].then(token).stopped:
+                continue
+            stopped[i, j] = True
+            if j < self.width or not self.options.strict_ends:
+                ids, logprob = [*self._ids(i, beam), token], self._logprob(candidates, i, j)
+                total = float(candidates.totals[i, j])
+                self._group(i, beam).add(ids, logprob, total, len(ids))
+        return stopped
+
+    def _place(self, row: int, beam: int) -> int:
+        return row * self.totals.shape[1] + beam
 
     def _ids(self, row: int, beam: int) -> list[int]:
-        return self.tokens[row * self.logprobs.shape[1] + beam].tolist()
+        return self.past.output[self._place(row, beam)].tolist()
 
-    def _go_on(self, values: Tensor, beams: Tensor, tokens: Tensor) -> None:
-        """Keep the chosen beams, `r w`, of the rows that are not settled."""
-        best, going = values[:, 0].tolist(), []
+    def _group(self, row: int, beam: int) -> _Ended:
+        """That of a beam of now, before the step."""
+        groups = self.rows[row].groups
+        return groups[beam * len(groups) // self.totals.shape[1]]
+
+    def _logprob(self, candidates: _Kept, i: int, j: int) -> float:
+        """The model's own of one candidate."""
+        if not self.is_apart:
+            return float(candidates.totals[i, j])
+        beam, token = int(candidates.beams[i, j]), int(candidates.tokens[i, j])
+        return float(self.logprobs[i, beam] + self.logp[i, beam, token])
+
+    def _go_on(self, kept: _Kept) -> None:
+        """The kept beams of the rows that are not settled."""
+        best, going, length = kept.totals[:, :: self.width].tolist(), [], self.past.written + 1
         for i, row in enumerate(self.rows):
-            if self.tokens.shape[1] + 1 >= row.limit:
-                self._cut(i, values[i], beams[i], tokens[i])
-            elif best[i] > float("-inf") and not row.is_settled(best[i], self.options.n_best):
+            if length >= row.limit:
+                self._cut(kept, i)
+            elif not row.is_settled(best[i]):
                 going.append(i)
-        index = torch.tensor(going, dtype=torch.long, device=tokens.device)
-        parents = (beams[index] + index.unsqueeze(1) * self.logprobs.shape[1]).flatten()
-        self.tokens = torch.cat([self.tokens[parents], tokens[index].view(-1, 1)], 1)
-        self.logprobs, self.rows = values[index], [self.rows[i] for i in going]
+        index = torch.tensor(going, dtype=torch.long, device=kept.totals.device)
+        if self.is_apart:
+            rows = torch.arange(len(self.rows), device=index.device).unsqueeze(1)
+            own = self.logp[rows, kept.beams, kept.tokens]
+            self.logprobs = (self.logprobs.gather(1, kept.beams) + own)[index]
+        parents = (kept.beams[index] + index.unsqueeze(1) * self.totals.shape[1]).flatten()
+        tokens = kept.tokens[index].flatten()
+        if self.pieces:
+            self.pieces = [
+                self.pieces[parent].then(token)
+                for parent, token in zip(parents.tolist(), tokens.tolist(), strict=True)
+            ]
+        self.past = self.past.take(parents).then(tokens)
+        self.totals, self.rows = kept.totals[index], [self.rows[i] for i in going]
         self.decoding.reorder(parents)
 
-    def _cut(self, i: int, values: Tensor, beams: Tensor, tokens: Tensor) -> None:
+    def _cut(self, kept: _Kept, i: int) -> None:
         """The limit ends what has not ended by itself."""
-        for logprob, beam, token in zip(
-            values.tolist(), beams.tolist(), tokens.tolist(), strict=True
-        ):
-            if logprob > float("-inf"):
-                self.rows[i].add([*self._ids(i, beam), token], logprob, ended=False)
+        for j, total in enumerate(kept.totals[i].tolist()):
+            if total > NEVER:
+                beam = int(kept.beams[i, j])
+                ids = [*self._ids(i, beam), int(kept.tokens[i, j])]
+                self._group(i, beam).add_cut(ids, self._logprob(kept, i, j), total)
 
 
 @torch.inference_mode()
 def beam_search(
-    decoding: Decoding, limits: Sequence[int], options: SearchOptions, stops: Stops
+    decoding: Decoding,
+    limits: Sequence[int],
+    options: SearchOptions,
+    stops: Stops,
+    *,
+    prompts: Sequence[Sequence[int]] = (),
+    pieces: Sequence[Pieces] = (),
 ) -> list[list[Hypothesis]]:
     """The `n_best` hypotheses of each row, best first.
 
     Each row has a limit of its own (tokens with the end). It is searched until nothing alive can
-    enter its n best, so asking for more never changes the first.
+    enter its n best, so asking for more never changes the first. Beams are kept, and hypotheses
+    ranked, by log-probabilities as rules and groups leave them: for what only forbids, that is the
+    model's own. With stop strings more of a step's candidates may end than room was made for; then
+    fewer go on. Rules see the `prompts` too, if there are any; `pieces` are those of the rows.
     """
     if not limits:
         return []
-    rows = [_Row(limit, options.penalty) for limit in limits]
+    rows = [_Row(limit, options) for limit in limits]
     logits = decoding.start()
-    beams = _Beams(decoding, list(rows), options, stops, logits.device)
+    seen = prompts if prompts and options.rules else [[]] * len(rows)
+    past = Past.of(seen, logits.device)
+    if options.groups.count > 1:
+        index = torch.arange(len(rows), device=logits.device)
+        index = index.repeat_interleave(options.groups.count)
+        decoding.reorder(index)
+        logits, past = logits[index], past.take(index)
+        pieces = [pieces[i] for i in index.tolist()] if pieces else ()
+    beams = _Beams(decoding, list(rows), options, stops, past, pieces)
     beams.grow(logits)
     while beams.rows:
-        beams.grow(decoding.step(beams.tokens[:, -1]))
-    return [sorted(row.ended, key=lambda h: -h.score)[: options.n_best] for row in rows]
+        beams.grow(decoding.step(beams.past.ids[:, -1]))
+    return [row.best() for row in rows]

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from sublayer.generation.beam import beam_search
 from sublayer.generation.decoding import Decoding, FromPrompt, FromSource
-from sublayer.generation.greedy import greedy, likeliest
+from sublayer.generation.greedy import likeliest
 from sublayer.generation.hypothesis import Hypothesis, SearchOptions, Shifted
-from sublayer.generation.sample import SampleOptions, Sampler
+from sublayer.generation.pieces import Pieces
+from sublayer.generation.sample import SampleOptions, Sampler, Stream
 from sublayer.generation.stopping import Stops
-from sublayer.generation.walk import Choose, Watch, collect, walk
+from sublayer.generation.walk import Choose, collect, walk
 from sublayer.models.base import EncoderDecoder, LanguageModel
 from sublayer.text.special import Special
+
+Options = SearchOptions | SampleOptions
 
 
 @torch.inference_mode()
@@ -23,12 +27,16 @@ def generate(
     network: EncoderDecoder,
     source: Tensor,
     source_valid: Tensor | None = None,
-    options: SearchOptions | None = None,
+    options: Options | None = None,
     special: Special | None = None,
+    *,
+    streams: Sequence[Stream] = (),
+    pieces: Sequence[Pieces] = (),
 ) -> list[list[Hypothesis]]:
-    """The best outputs for each row of source ids `b k`, best first.
+    """The best outputs for each row of source ids `b k`, best first; one sample if sampled.
 
     `source_valid` is `b k`, true at real tokens. No row's outputs depend on those beside it.
+    `streams` and `pieces` are as in `search`.
     """
     options, special = options or SearchOptions(), special or Special()
     lengths = (
@@ -38,60 +46,92 @@ def generate(
     if network.max_length is not None:
         # the decoder reads the start and all tokens but the last, so as many as it writes
         limits = [min(limit, network.max_length) for limit in limits]
-    memory = network.encode(source, source_valid)
-    return search(
-        FromSource(network, memory, source_valid, special.bos), limits, options, Stops.of(special)
-    )
+    decoding = FromSource(network, network.encode(source, source_valid), source_valid, special.bos)
+    return search(decoding, limits, options, Stops.of(special), streams=streams, pieces=pieces)
 
 
 def search(
-    decoding: Decoding, limits: Sequence[int], options: SearchOptions, stops: Stops
+    decoding: Decoding,
+    limits: Sequence[int],
+    options: Options,
+    stops: Stops,
+    *,
+    prompts: Sequence[Sequence[int]] = (),
+    streams: Sequence[Stream] = (),
+    pieces: Sequence[Pieces] = (),
 ) -> list[list[Hypothesis]]:
-    """The best outputs of each row, by greedy or by beam search."""
-    if options.beam == 1:
-        return greedy(decoding, limits, stops, options.penalty)
-    return beam_search(decoding, limits, options, stops)
+    """The best outputs of each row, by greedy or beam search or by sampling.
+
+    Rules see the `prompts` too. Samples are drawn from the rows' `streams`, by default those of
+    their places. `pieces` read what each row writes: it ends where they meet a stop string.
+
+    Raises:
+        ValueError: the prefix of the options is longer than an output may be.
+    """
+    prefix = len(options.rules.prefix)
+    if limits and prefix > min(limits):
+        raise ValueError(f"prefix has {prefix} tokens, but an output may have {min(limits)}")
+    if isinstance(options, SearchOptions) and options.beam > 1:
+        return beam_search(decoding, limits, options, stops, prompts=prompts, pieces=pieces)
+
+    def watch(row: int, token: int) -> bool:
+        if pieces:
+            pieces[row].push(token)
+        return bool(pieces) and pieces[row].stopped
+
+    choose = chooser(options, len(limits), streams)
+    penalty = options.penalty if isinstance(options, SearchOptions) else Shifted(0.0)
+    steps = walk(decoding, choose, limits, stops, options.rules, prompts, watch)
+    return collect(steps, len(limits), penalty)
 
 
 def continue_ids(
     network: LanguageModel,
     prompts: Sequence[Sequence[int]],
-    options: SearchOptions | SampleOptions,
+    options: Options,
     stops: Stops,
     *,
-    numbers: Sequence[int] | None = None,
-    watch: Watch = lambda row, token: False,
+    streams: Sequence[Stream] = (),
+    pieces: Sequence[Pieces] = (),
 ) -> list[list[Hypothesis]]:
     """What follows each prompt (ids, begin included), best first; one sample if sampled.
 
-    Samples are drawn by the rows' `numbers`, by default their places. `watch` may end a row of what
-    is written token by token, which a beam search is not. No row depends on those beside it.
+    `streams` and `pieces` are as in `search`. No row depends on those beside it.
 
     Raises:
         ValueError: a prompt is empty or longer than the model.
     """
-    limits = room(network, prompts, options)
-    decoding = FromPrompt(network, prompts)
-    if isinstance(options, SearchOptions) and options.beam > 1:
-        return beam_search(decoding, limits, options, stops)
-    choose = chooser(options, prompts, numbers)
-    penalty = options.penalty if isinstance(options, SearchOptions) else Shifted(0.0)
-    return collect(walk(decoding, choose, limits, stops, watch), len(prompts), penalty)
+    limits, decoding = room(network, prompts, options), FromPrompt(network, prompts)
+    return search(decoding, limits, options, stops, prompts=prompts, streams=streams, pieces=pieces)
 
 
-def chooser(
-    options: SearchOptions | SampleOptions,
-    prompts: Sequence[Sequence[int]],
-    numbers: Sequence[int] | None = None,
-) -> Choose:
+def chooser(options: Options, n_rows: int, streams: Sequence[Stream] = ()) -> Choose:
     """How a token is chosen where one text is written."""
-    return likeliest if isinstance(options, SearchOptions) else Sampler(options, prompts, numbers)
+    if isinstance(options, SearchOptions):
+        return likeliest
+    return Sampler(options, streams or options.streams(range(n_rows)))
+
+
+def asked(options: Options, n: int) -> tuple[Options, int]:
+    """The options for `n` outputs of each row, and how many times each is drawn.
+
+    Raises:
+        ValueError: `n` is more than the beam.
+    """
+    if isinstance(options, SearchOptions):
+        return replace(options, n_best=n), 1
+    return options.seeded(), n
+
+
+def streams_of(options: Options, rows: Sequence[int], draw: int = 0) -> list[Stream]:
+    """What rows with these numbers draw from; nothing in a search."""
+    return options.streams(rows, draw) if isinstance(options, SampleOptions) else []
 
 
 def room(
     network: LanguageModel,
     prompts: Sequence[Sequence[int]],
-    options: SearchOptions | SampleOptions,
+    options: Options,
 ) -> list[int]:
     """How many tokens each prompt may be followed by, the end included.
 
@@ -104,9 +144,7 @@ def room(
             raise ValueError(
                 f"prompt {number} is empty, and the vocabulary has no begin to put in its place"
             )
-        limit = (
-            options.max_new if isinstance(options, SampleOptions) else options.limit(len(prompt))
-        )
+        limit = options.limit(len(prompt))
         if network.max_length is not None:
             # the last token is written, but not read
             limit = min(limit, network.max_length + 1 - len(prompt))

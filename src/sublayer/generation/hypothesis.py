@@ -6,6 +6,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import final
 
+from sublayer.generation.logits import NO_RULES, Rules
+from sublayer.generation.stopping import check_stop
+
 
 @dataclass(frozen=True)
 class Hypothesis:
@@ -14,11 +17,14 @@ class Hypothesis:
     ids: list[int]
     """Token ids, without start and end."""
     logprob: float
-    """ln P(ids, end | source), or ln P(ids | source) if the length limit cut it."""
+    """The model's own ln P(ids, end | source), or ln P(ids | source) if there is no end."""
     score: float
-    """`logprob` over the length penalty: what hypotheses are ranked by."""
+    """What hypotheses are ranked by: `logprob` over the length penalty.
+
+    In a beam search the penalties of rules and the diversity of groups are taken from it before.
+    """
     ended: bool
-    """False if the length limit cut it."""
+    """False if the length limit cut it, or the rules let nothing follow."""
 
 
 def length_penalty(tokens: int, alpha: float) -> float:
@@ -63,6 +69,29 @@ class Power(LengthPenalty):
         return tokens**self.alpha
 
 
+@final
+@dataclass(frozen=True)
+class Groups:
+    """A beam in `count` parts, each of which avoids the tokens of those before it.
+
+    A token is less likely by `diversity` for each hypothesis of an earlier group that goes on with
+    it at the same step: Hamming diversity (Vijayakumar et al. 2018, "Diverse beam search", section
+    4; the strength lambda is best from 0.2 to 0.8).
+
+    Raises:
+        ValueError: there is no group, or nothing that would make them differ.
+    """
+
+    count: int = 1
+    diversity: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"groups must be 1 or more, got {self.count}")
+        if not self.diversity > 0:
+            raise ValueError(f"diversity must be over 0, got {self.diversity}")
+
+
 @dataclass(frozen=True)
 class SearchOptions:
     """How far and how wide to search."""
@@ -79,8 +108,17 @@ class SearchOptions:
 
     Otherwise it ends wherever room was made for it, as in tensor2tensor.
     """
+    groups: Groups = Groups()
+    """With several, the n best are the best of each group, then the second of each, and so on."""
+    rules: Rules = NO_RULES
+    """They change logits where one text is written, log-probabilities where a beam is searched."""
+    stop: tuple[str, ...] = ()
+    """Strings before which the text ends."""
 
     def __post_init__(self) -> None:
+        check_stop(self.stop)
+        if self.beam % self.groups.count:
+            raise ValueError(f"beam {self.beam} is no multiple of groups {self.groups.count}")
         if not 1 <= self.n_best <= self.beam:
             raise ValueError(f"n_best {self.n_best} must lie between 1 and the beam, {self.beam}")
         if self.max_length is not None and self.max_length < 1:

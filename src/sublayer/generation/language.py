@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, final, runtime_checkable
 
 from sublayer.generation.batches import batches
-from sublayer.generation.generate import continue_ids, room
+from sublayer.generation.generate import Options, asked, continue_ids, room, streams_of
 from sublayer.generation.hypothesis import Hypothesis, SearchOptions
+from sublayer.generation.pieces import Pieces
 from sublayer.generation.sample import SampleOptions
 from sublayer.generation.stopping import Ids, Stops
-from sublayer.generation.streaming import Pieces, stream
+from sublayer.generation.streaming import stream
 from sublayer.models.base import LanguageModel
 
 
@@ -63,7 +64,7 @@ class Continuer:
         self,
         network: LanguageModel,
         tokenizer: Coder,
-        options: SearchOptions | SampleOptions | None = None,
+        options: Options | None = None,
         *,
         batch_tokens: int = 4096,
     ) -> None:
@@ -88,9 +89,7 @@ class Continuer:
         """
         if isinstance(prompts, str):
             raise ValueError("give a list of prompts, not one prompt")
-        options, draws = self.options, n
-        if isinstance(options, SearchOptions):
-            options, draws = replace(options, n_best=n), 1
+        options, draws = asked(self.options, n)
         ids = [self._encode(prompt) for prompt in prompts]
         limits = room(self.network, ids, options)
         lengths = [len(row) + limit for row, limit in zip(ids, limits, strict=True)]
@@ -98,9 +97,7 @@ class Continuer:
         out: list[list[Continuation]] = [[] for _ in prompts]
         for rows in batches(lengths, self.batch_tokens // beam):
             for draw in range(draws):
-                # numbers of their own for further draws, so that the first is that of a call
-                numbers = [row + draw * 2**32 for row in rows]
-                found = self._continue([ids[row] for row in rows], numbers, options)
+                found = self._continue([ids[row] for row in rows], rows, options, draw)
                 for row, hypotheses in zip(rows, found, strict=True):
                     out[row] += [self._continuation(ids[row], h) for h in hypotheses]
             if progress is not None:
@@ -119,27 +116,21 @@ class Continuer:
     def _encode(self, prompt: str) -> list[int]:
         return [*self.tokenizer.opening, *self.tokenizer.encode(prompt)]
 
-    @property
-    def _stop(self) -> tuple[str, ...]:
-        return self.options.stop if isinstance(self.options, SampleOptions) else ()
+    def _pieces(self, prompt: list[int]) -> Pieces:
+        return Pieces(self.tokenizer.decode, prompt, self.options.stop)
 
     def _continue(
-        self,
-        prompts: list[list[int]],
-        numbers: list[int],
-        options: SearchOptions | SampleOptions,
+        self, prompts: list[list[int]], rows: list[int], options: Options, draw: int
     ) -> list[list[Hypothesis]]:
-        pieces = [Pieces(self.tokenizer.decode, prompt, self._stop) for prompt in prompts]
-
-        def watch(row: int, token: int) -> bool:
-            if self._stop:
-                pieces[row].push(token)
-            return pieces[row].stopped
-
         return continue_ids(
-            self.network, prompts, options, self.stops, numbers=numbers, watch=watch
+            self.network,
+            prompts,
+            options,
+            self.stops,
+            streams=streams_of(options, rows, draw),
+            pieces=[self._pieces(prompt) for prompt in prompts] if options.stop else (),
         )
 
     def _continuation(self, prompt: list[int], found: Hypothesis) -> Continuation:
-        text = Pieces(self.tokenizer.decode, prompt, self._stop).all(found.ids)
+        text = self._pieces(prompt).all(found.ids)
         return Continuation(text, found.ids, found.logprob, found.score, found.ended)

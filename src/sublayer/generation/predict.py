@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import final
+
+from torch import Tensor
 
 from sublayer.data.batch import pad_source
 from sublayer.generation.batches import batches
-from sublayer.generation.generate import generate
+from sublayer.generation.generate import Options, asked, generate, streams_of
 from sublayer.generation.hypothesis import Hypothesis, SearchOptions
+from sublayer.generation.pieces import Pieces
 from sublayer.models.base import EncoderDecoder
 from sublayer.text.tokenizer import Tokenizers
 
@@ -27,14 +30,15 @@ class Prediction:
 class Predictor:
     """A trained sequence-to-sequence model with its tokenizers.
 
-    `network` is the `nn.Module`, `tokenizers` are the two sides', `options` are the search's.
+    `network` is the `nn.Module`, `tokenizers` are the two sides', `options` a search's or a
+    sampling's.
     """
 
     def __init__(
         self,
         network: EncoderDecoder,
         tokenizers: Tokenizers,
-        options: SearchOptions,
+        options: Options,
         *,
         batch_tokens: int = 4096,
         max_source: int = 256,
@@ -51,39 +55,49 @@ class Predictor:
     def n_best(
         self, texts: Sequence[str], n: int, progress: Callable[[int], None] | None = None
     ) -> list[list[Prediction]]:
-        """The `n` best outputs of each text, best first.
+        """The `n` best outputs of each text, best first, or `n` samples as they were drawn.
 
         `progress` hears after each batch how many texts it finished.
         """
         if isinstance(texts, str):
             raise ValueError("give a list of texts, not one text")
-        options = replace(self.options, n_best=n)
+        options, draws = asked(self.options, n)
         out: list[list[Prediction]] = [[] for _ in texts]
-        for rows, found in self._batches(list(texts), options):
-            for row, hypotheses in zip(rows, found, strict=True):
-                out[row] = [self._prediction(h) for h in hypotheses]
+        for rows, source, valid in self._batches(list(texts), options):
+            for draw in range(draws):
+                pieces = [self._pieces() for _ in rows] if options.stop else ()
+                found = generate(
+                    self.network,
+                    source,
+                    valid,
+                    options,
+                    self.tokenizers.target.special,
+                    streams=streams_of(options, rows, draw),
+                    pieces=pieces,
+                )
+                for row, hypotheses in zip(rows, found, strict=True):
+                    out[row] += [self._prediction(h) for h in hypotheses]
             if progress is not None:
                 progress(len(rows))
         return out
 
+    def _pieces(self) -> Pieces:
+        return Pieces(self.tokenizers.target.decode, (), self.options.stop)
+
     def _prediction(self, found: Hypothesis) -> Prediction:
-        return Prediction(self.tokenizers.target.decode(found.ids), found.logprob, found.score)
+        stops = self.options.stop
+        decode = self._pieces().all if stops else self.tokenizers.target.decode
+        return Prediction(decode(found.ids), found.logprob, found.score)
 
     def _batches(
-        self, texts: list[str], options: SearchOptions
-    ) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
-        """Row numbers and outputs of each batch; texts of like length go together."""
+        self, texts: list[str], options: Options
+    ) -> Iterator[tuple[list[int], Tensor, Tensor | None]]:
+        """Row numbers, ids and which of them are real of each batch, of texts of like length."""
         sources = self.tokenizers.source.encode_batch(texts)
         self.shortened += sum(len(ids) > self.max_source for ids in sources)
         sources = [ids[: self.max_source] for ids in sources]
         device = next(self.network.parameters()).device
-        lengths = [len(ids) + 1 for ids in sources]
-        for rows in batches(lengths, self.batch_tokens // options.beam):
+        beam = options.beam if isinstance(options, SearchOptions) else 1
+        for rows in batches([len(ids) + 1 for ids in sources], self.batch_tokens // beam):
             source, valid = pad_source([sources[i] for i in rows], self.tokenizers.source.special)
-            valid = None if valid is None else valid.to(device)
-            yield (
-                rows,
-                generate(
-                    self.network, source.to(device), valid, options, self.tokenizers.target.special
-                ),
-            )
+            yield rows, source.to(device), None if valid is None else valid.to(device)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
 from torch import Tensor
 
 from sublayer.generation import logits as change
+from sublayer.generation.logits import NO_RULES, Rules
+from sublayer.generation.stopping import check_stop
 
 WORD = 2**64 - 1
+
+Stream = tuple[int, int]
+"""A seed and a number: rows draw alike only if both are equal."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +29,11 @@ class SampleOptions:
     """0: all."""
     top_p: float = 1.0
     min_p: float = 0.0
-    repetition_penalty: float = 1.0
-    seed: int | None = None
-    """None: another one each time, from PyTorch's generator."""
-    max_new: int = 256
-    """Tokens with the end."""
+    seed: int | tuple[int, ...] | None = None
+    """One for all rows, or one for each; None: another one each time, from PyTorch's generator."""
+    max_new: int | None = 256
+    """Tokens with the end; None: the prompt's or source's length + 50."""
+    rules: Rules = NO_RULES
     stop: tuple[str, ...] = ()
     """Strings before which the text ends."""
 
@@ -38,14 +43,36 @@ class SampleOptions:
             "top_k must be 0 or more": self.top_k >= 0,
             "top_p must be over 0 and at most 1": 0 < self.top_p <= 1,
             "min_p must be from 0 to 1": 0 <= self.min_p <= 1,
-            "repetition_penalty must be over 0": self.repetition_penalty > 0,
-            "max_new must be 1 or more": self.max_new >= 1,
+            "max_new must be 1 or more": self.max_new is None or self.max_new >= 1,
         }
         for rule, holds in ranges.items():
             if not holds:
                 raise ValueError(f"{rule}, got {getattr(self, rule.split()[0])}")
-        if isinstance(self.stop, str) or not all(self.stop):
-            raise ValueError(f"stop must be a tuple of strings that are not empty: {self.stop!r}")
+        check_stop(self.stop)
+
+    def limit(self, read_tokens: int) -> int:
+        """Tokens an output may have, the end included."""
+        return self.max_new if self.max_new is not None else read_tokens + 50
+
+    def seeded(self) -> SampleOptions:
+        """The same with a seed."""
+        return replace(self, seed=int(torch.randint(2**62, ()))) if self.seed is None else self
+
+    def streams(self, rows: Sequence[int], draw: int = 0) -> list[Stream]:
+        """What rows with these numbers draw from, the `draw`-th time.
+
+        A row with a seed of its own draws the same whatever its number.
+
+        Raises:
+            ValueError: there are seeds, but not for all the rows.
+        """
+        seed, further = self.seeded().seed, draw * 2**32
+        assert seed is not None
+        if isinstance(seed, int):
+            return [(seed, row + further) for row in rows]
+        if len(seed) <= max(rows, default=-1):
+            raise ValueError(f"there are {len(seed)} seeds for {max(rows) + 1} rows; give each one")
+        return [(seed[row], further) for row in rows]
 
 
 def uniform(seed: int, row: int, step: int) -> float:
@@ -64,41 +91,24 @@ def uniform(seed: int, row: int, step: int) -> float:
 
 @final
 class Sampler:
-    """Chooses tokens as `options` say, for rows that began with `prompts`.
+    """Chooses tokens as `options` say.
 
-    What a row draws depends on the seed, its number (`numbers`, by default its place) and the step.
+    What a row draws depends on its stream and the step alone.
     """
 
-    def __init__(
-        self,
-        options: SampleOptions,
-        prompts: Sequence[Sequence[int]],
-        numbers: Sequence[int] | None = None,
-    ) -> None:
-        self.options, self.prompts = options, prompts
-        self.numbers = range(len(prompts)) if numbers is None else numbers
-        self.seed = int(torch.randint(2**62, ())) if options.seed is None else options.seed
-        self.step = 0
-        self.seen: Tensor | None = None  # b v: what stands in prompt or output
+    def __init__(self, options: SampleOptions, streams: Sequence[Stream]) -> None:
+        self.options, self.drawn_from, self.step = options, streams, 0
 
     def __call__(self, logits: Tensor, rows: Sequence[int]) -> Tensor:
         """Logits `r v` of the next step and the places of their rows -> tokens `r`."""
-        index = torch.tensor(rows, device=logits.device)
-        if self.options.repetition_penalty != 1:
-            logits = change.repetition_penalty(
-                logits, self._seen(logits)[index], self.options.repetition_penalty
-            )
         if self.options.temperature == 0:
-            tokens = logits.argmax(-1)
-        else:
-            tokens = draw(self.cut(logits), [self._uniform(row) for row in rows])
-        if self.seen is not None:
-            self.seen[index, tokens] = True
+            return logits.argmax(-1)
+        numbers = [uniform(*self.drawn_from[row], self.step) for row in rows]
         self.step += 1
-        return tokens
+        return draw(self.cut(logits), numbers)
 
     def cut(self, logits: Tensor) -> Tensor:
-        """The logits `r v` that are drawn from, once repetitions are penalized."""
+        """The logits `r v` that are drawn from."""
         o = self.options
         if o.temperature != 1:
             logits = change.temperature(logits, o.temperature)
@@ -107,18 +117,6 @@ class Sampler:
         if o.top_p < 1:
             logits = change.top_p(logits, o.top_p)
         return change.min_p(logits, o.min_p) if o.min_p else logits
-
-    def _uniform(self, row: int) -> float:
-        return uniform(self.seed, self.numbers[row], self.step)
-
-    def _seen(self, logits: Tensor) -> Tensor:
-        if self.seen is None:
-            self.seen = torch.zeros(
-                len(self.prompts), logits.shape[1], dtype=torch.bool, device=logits.device
-            )
-            for row, prompt in enumerate(self.prompts):
-                self.seen[row, list(prompt)] = True
-        return self.seen
 
 
 def draw(logits: Tensor, numbers: Sequence[float]) -> Tensor:

@@ -39,6 +39,16 @@ class Stops:
         return cls(ends, tuple(dict.fromkeys(never)))
 
 
+def check_stop(stop: Sequence[str]) -> None:
+    """For validators of options.
+
+    Raises:
+        ValueError: it is one string, or one of them is empty.
+    """
+    if isinstance(stop, str) or not all(stop):
+        raise ValueError(f"stop must be a tuple of strings that are not empty: {stop!r}")
+
+
 def cut(text: str, stop: Sequence[str]) -> tuple[str, str, bool]:
     """What of `text` is certain, what may be the beginning of a stop string, whether one is there.
 

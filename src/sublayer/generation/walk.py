@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sublayer.generation.decoding import Decoding
 from sublayer.generation.hypothesis import Hypothesis, LengthPenalty
+from sublayer.generation.logits import NEVER, NO_RULES, Past, Rules
 from sublayer.generation.stopping import Stops
 
 Choose = Callable[[Tensor, Sequence[int]], Tensor]
@@ -28,8 +29,45 @@ class Written(NamedTuple):
     """The model's own, before anything was ruled out, scaled or cut."""
     is_end: bool
     """Whether it is an end token."""
-    is_cut: bool
-    """Whether the length limit makes it the row's last, and nothing else does."""
+    is_last: bool
+    """Whether it ends the row without being an end token: the row was watched."""
+
+
+class _Alive:
+    """The rows that still write: which they are, and the next logits `r v` of each."""
+
+    def __init__(
+        self, decoding: Decoding, n_rows: int, rules: Rules, prompts: Sequence[Sequence[int]]
+    ) -> None:
+        self.decoding, self.rules = decoding, rules
+        self.rows, self.logits = list(range(n_rows)), decoding.start().float()
+        self.past = Past.of(prompts or [[]] * n_rows, self.logits.device)
+
+    def allowed(self, never: Tensor) -> Tensor:
+        """Logits `r v` of what may be written; rows that may write nothing leave."""
+        logits = self.logits.index_fill(1, never, NEVER)
+        if self.rules:
+            logits = self.rules(logits, self.past)
+            going = (logits > NEVER).any(1).nonzero().squeeze(1)
+            if len(going) < len(self.rows):
+                self._keep(going)
+                self.logits, logits = self.logits[going], logits[going]
+        return logits
+
+    def step(self, tokens: Tensor, going: list[int]) -> None:
+        """Those at these places go on, with the token of each."""
+        if self.rules:
+            self.past = self.past.then(tokens)
+        if len(going) < len(self.rows):
+            index = torch.tensor(going, device=tokens.device)
+            self._keep(index)
+            tokens = tokens[index]
+        self.logits = self.decoding.step(tokens).float()
+
+    def _keep(self, index: Tensor) -> None:
+        self.decoding.reorder(index)
+        self.rows = [self.rows[i] for i in index.tolist()]
+        self.past = self.past.take(index)
 
 
 @torch.inference_mode()
@@ -38,38 +76,38 @@ def walk(
     choose: Choose,
     limits: Sequence[int],
     stops: Stops,
+    rules: Rules = NO_RULES,
+    prompts: Sequence[Sequence[int]] = (),
     watch: Watch = lambda row, token: False,
 ) -> Iterator[list[Written]]:
-    """What the rows write at each step.
+    """What the rows write at each step; `rules` see `prompts` too, if there are any.
 
-    Each row has its own limit (tokens with the end). Rows that have ended leave the batch.
+    Each row has its own limit (tokens with the end). Rows that have ended leave the batch, and so
+    do those that may write nothing more.
     """
     if not limits:
         return
-    rows, logits = list(range(len(limits))), decoding.start()
-    never = torch.tensor(stops.never, dtype=torch.long, device=logits.device)
+    alive = _Alive(decoding, len(limits), rules, prompts)
+    never = torch.tensor(stops.never, dtype=torch.long, device=alive.logits.device)
     for length in range(1, max(limits) + 1):
-        logits = logits.float()
-        tokens = choose(logits.index_fill(1, never, float("-inf")), rows)
+        allowed = alive.allowed(never)
+        if not alive.rows:
+            return
+        tokens, logits = choose(allowed, alive.rows), alive.logits
         chosen = logits.gather(1, tokens.unsqueeze(1)).squeeze(1) - logits.logsumexp(1)
         written, going = [], []
         for i, (row, token, logprob) in enumerate(
-            zip(rows, tokens.tolist(), chosen.tolist(), strict=True)
+            zip(alive.rows, tokens.tolist(), chosen.tolist(), strict=True)
         ):
             is_end = token in stops.ends
-            is_over = not is_end and watch(row, token)
-            is_cut = not is_end and not is_over and length >= limits[row]
-            written.append(Written(row, token, logprob, is_end, is_cut))
-            if not (is_end or is_over or is_cut):
+            is_last = not is_end and watch(row, token)
+            written.append(Written(row, token, logprob, is_end, is_last))
+            if not (is_end or is_last or length >= limits[row]):
                 going.append(i)
         yield written
         if not going:
             return
-        if len(going) < len(rows):
-            index = torch.tensor(going, device=tokens.device)
-            decoding.reorder(index)
-            rows, tokens = [rows[i] for i in going], tokens[index]
-        logits = decoding.step(tokens)
+        alive.step(tokens, going)
 
 
 def collect(
@@ -86,4 +124,5 @@ def collect(
 def _hypothesis(row: list[Written], penalty: LengthPenalty) -> Hypothesis:
     logprob = sum(written.logprob for written in row)
     ids = [written.token for written in row if not written.is_end]
-    return Hypothesis(ids, logprob, logprob / penalty(len(row)), not row[-1].is_cut)
+    ended = any(written.is_end or written.is_last for written in row[-1:])
+    return Hypothesis(ids, logprob, logprob / penalty(max(len(row), 1)), ended)

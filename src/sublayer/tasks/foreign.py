@@ -12,7 +12,7 @@ from torch import nn
 from sublayer.config.files import load_json
 from sublayer.config.objective import AnswerObjective
 from sublayer.config.schema import Generation
-from sublayer.generation.hypothesis import Power
+from sublayer.generation.hypothesis import Power, SearchOptions
 from sublayer.generation.stopping import Stops
 from sublayer.models.base import Classifier, Encoder, EncoderDecoder, ImageEncoder, LanguageModel
 from sublayer.models.huggingface import architecture_of
@@ -121,7 +121,8 @@ def _text_to_text(
     longest = keys.get("max_position_embeddings") or LONGEST
     predictor = TextToText(network, vocabulary, generation, longest - 1)
     writer = predictor.writer
-    writer.options = replace(writer.options, length_penalty=Power(generation.length_penalty))
+    if isinstance(writer.options, SearchOptions):
+        writer.options = replace(writer.options, length_penalty=Power(generation.length_penalty))
     return predictor
 
 

@@ -20,7 +20,6 @@ from sublayer.data.order import WindowOrder
 from sublayer.data.store import Store
 from sublayer.generation.hypothesis import SearchOptions
 from sublayer.generation.language import Continuation, Continuer
-from sublayer.generation.sample import SampleOptions
 from sublayer.metrics import Score
 from sublayer.models.base import LanguageModel
 from sublayer.objectives.causal import Causal
@@ -40,29 +39,13 @@ from sublayer.tasks.base import (
 )
 from sublayer.tasks.texts import Learned, learn_tokenizer
 from sublayer.tasks.vocabulary import Vocabulary
+from sublayer.tasks.writing import write_options
 from sublayer.text.tokenizer import Tokenizers
 
 NEW = 200
 """Tokens of a continuation where the recipe says nothing."""
 SHOWN = 60
 """Characters of a document that a sample begins with."""
-
-
-def write_options(generation: Generation) -> SearchOptions | SampleOptions:
-    """A search, or a sampling where there is a temperature or a stop string."""
-    longest = generation.max_length or NEW
-    if generation.temperature == 0 and not generation.stop:
-        return SearchOptions(generation.beam, generation.length_penalty, longest)
-    return SampleOptions(
-        temperature=generation.temperature,
-        top_k=generation.top_k,
-        top_p=generation.top_p,
-        min_p=generation.min_p,
-        repetition_penalty=generation.repetition_penalty,
-        seed=generation.seed,
-        max_new=longest,
-        stop=tuple(generation.stop),
-    )
 
 
 @final
@@ -74,7 +57,7 @@ class TextGoesOn(Predictor):
         self.continuer = Continuer(
             as_language_model(network),
             vocabulary.text,
-            write_options(generation),
+            write_options(generation, vocabulary.text, NEW),
             batch_tokens=generation.batch_tokens,
         )
 

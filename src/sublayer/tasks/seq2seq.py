@@ -14,6 +14,7 @@ from sublayer.config.schema import Generation, Recipe
 from sublayer.data.batch import Batch, Row, collate
 from sublayer.data.example import Example
 from sublayer.data.pair import Pair
+from sublayer.generation.generate import Options
 from sublayer.generation.hypothesis import SearchOptions
 from sublayer.generation.predict import Predictor as Writer
 from sublayer.metrics import Score, by_length, make, quantile_edges
@@ -35,12 +36,8 @@ from sublayer.tasks.base import (
 )
 from sublayer.tasks.measure import batches_of, mean_loss
 from sublayer.tasks.vocabulary import Vocabulary
+from sublayer.tasks.writing import write_options
 from sublayer.text.tokenizer import Tokenizers
-
-
-def search_options(generation: Generation) -> SearchOptions:
-    """The recipe's search."""
-    return SearchOptions(generation.beam, generation.length_penalty, generation.max_length)
 
 
 @final
@@ -55,7 +52,7 @@ class TextToText(Predictor):
         self.writer = Writer(
             as_encoder_decoder(network),
             vocabulary.tokenizers,
-            search_options(generation),
+            write_options(generation, vocabulary.tokenizers.target),
             batch_tokens=generation.batch_tokens,
             max_source=max_source,
         )
@@ -66,8 +63,8 @@ class TextToText(Predictor):
         return self.writer.tokenizers
 
     @property
-    def options(self) -> SearchOptions:
-        """Of the search."""
+    def options(self) -> Options:
+        """Of the search or the sampling."""
         return self.writer.options
 
     def results(
@@ -160,7 +157,7 @@ class Seq2SeqTask(Task):
         return collate(rows, self.tokenizers.source.special, self.tokenizers.target.special)
 
     def predictor(self, network: nn.Module, generation: Generation) -> TextToText:
-        """Beam search with the recipe's options."""
+        """Search or sampling with the recipe's options."""
         return TextToText(network, self.vocabulary, generation, self.recipe.data.max_source)
 
     def samples(self, predictor: Predictor, examples: Sequence[Example]) -> list[Sample]:
@@ -183,8 +180,12 @@ class Seq2SeqTask(Task):
         lengths = [len(ids) for ids in self.tokenizers.source.encode_batch(sources)]
         edges = quantile_edges(lengths)
         buckets = {m.name: by_length(m, lengths, outputs, references, edges) for m in metrics}
-        beam = f"beam {predictor.options.beam}"
-        return Outcome(len(pairs), scores, outputs, buckets, setting=beam)
+        options = predictor.options
+        if isinstance(options, SearchOptions):
+            setting = f"beam {options.beam}"
+        else:
+            setting = f"sampled at temperature {options.temperature}"
+        return Outcome(len(pairs), scores, outputs, buckets, setting=setting)
 
     def perplexity(self, predictor: TextToText, pairs: Sequence[Pair]) -> Score:
         """exp of the mean negative log-likelihood of the references' tokens, ends included.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
@@ -13,8 +14,8 @@ from sublayer.config.objective import SpansObjective
 from sublayer.config.schema import Generation, Recipe
 from sublayer.data.batch import Batch, Row, collate
 from sublayer.data.example import Document, Example
-from sublayer.generation.generate import generate
-from sublayer.generation.hypothesis import SearchOptions
+from sublayer.generation.generate import Options, asked, generate, streams_of
+from sublayer.generation.hypothesis import Hypothesis, SearchOptions
 from sublayer.metrics import Score
 from sublayer.models.base import as_encoder_decoder
 from sublayer.objectives.seq2seq import Seq2Seq
@@ -35,6 +36,7 @@ from sublayer.tasks.language import learn_text
 from sublayer.tasks.measure import batches_of, mean_loss
 from sublayer.tasks.passages import first_words, parts_of, passages
 from sublayer.tasks.vocabulary import Vocabulary
+from sublayer.tasks.writing import write_options
 from sublayer.text.special import sentinel
 from sublayer.text.tokenizer import Tokenizers
 
@@ -75,13 +77,17 @@ def corrupt(
 
 @final
 class Infills(Predictor):
-    """A trained model that writes what stands for each sentinel of a text."""
+    """A trained model that writes what stands for each sentinel of a text.
+
+    Raises:
+        ValueError: there are stop strings, which would leave sentinels without a text.
+    """
 
     def __init__(self, network: nn.Module, vocabulary: Vocabulary, generation: Generation) -> None:
         super().__init__(network, vocabulary)
-        self.options = SearchOptions(
-            generation.beam, generation.length_penalty, generation.max_length
-        )
+        if generation.stop:
+            raise ValueError("generation.stop ends a text, but spans are several; leave it out")
+        self.options = write_options(generation, vocabulary.text)
 
     def results(
         self, inputs: Sequence[str], n: int = 1, progress: Progress | None = None
@@ -91,10 +97,10 @@ class Infills(Predictor):
         Raises:
             ValueError: a text has no sentinel.
         """
-        return [self._fill(text, n, progress) for text in inputs]
+        return [self._fill(i, text, n, progress) for i, text in enumerate(inputs)]
 
     @torch.inference_mode()
-    def _fill(self, text: str, n: int, progress: Progress | None) -> list[Result]:
+    def _fill(self, number: int, text: str, n: int, progress: Progress | None) -> list[Result]:
         tokenizer = self.vocabulary.text
         sentinels = tokenizer.special.sentinels
         rest = text
@@ -111,15 +117,23 @@ class Infills(Predictor):
         source.append(tokenizer.special.eos)
         network = as_encoder_decoder(self.network)
         device = next(network.parameters()).device
-        options = SearchOptions(
-            max(self.options.beam, n), self.options.length_penalty, self.options.max_length, n
-        )
-        found = generate(
-            network, torch.tensor([source], device=device), None, options, tokenizer.special
-        )[0]
+        options, draws = asked(self._as_wide_as(n), n)
+        found: list[Hypothesis] = []
+        for draw in range(draws):
+            streams = streams_of(options, [number], draw)
+            ids = torch.tensor([source], device=device)
+            found += generate(network, ids, None, options, tokenizer.special, streams=streams)[0]
         if progress is not None:
             progress(1)
         return [self._result(source[:-1], h.ids, h.score) for h in found]
+
+    def _as_wide_as(self, n: int) -> Options:
+        """A beam for `n` outputs."""
+        options = self.options
+        if not isinstance(options, SearchOptions) or options.beam >= n:
+            return options
+        parts = options.groups.count
+        return replace(options, beam=-(-n // parts) * parts)
 
     def _result(self, source: list[int], written: list[int], score: float) -> Result:
         tokenizer = self.vocabulary.text

@@ -81,7 +81,9 @@ class Validator:
             means = mean_loss(network, objective, self._batches(self.store))
         fields: dict[str, Any] = self.task.fields(means, self.store.meta)
         was_training = network.training
-        greedy = self.task.recipe.generation.model_copy(update={"beam": 1, "temperature": 0.0})
+        greedy = self.task.recipe.generation.model_copy(
+            update={"beam": 1, "groups": 1, "temperature": 0.0}
+        )
         predictor = self.task.predictor(network, greedy)
         with autocast:
             if self.decodes:
