@@ -14,29 +14,30 @@ def convert(
     ],
     target: Annotated[Path, typer.Argument(help="The new folder.")],
     to: Annotated[
-        Literal["huggingface", "sublayer"], typer.Option(help="The form to write.")
+        Literal["huggingface", "sublayer", "ctranslate2"], typer.Option(help="The form to write.")
     ] = "sublayer",
     verify: Annotated[
-        bool, typer.Option("--verify", help="Compare with transformers, layer for layer.")
+        bool, typer.Option("--verify", help="Compare what both forms give, and fail if it differs.")
     ] = False,
     pickle: Annotated[
         bool, typer.Option("--pickle", help="Read a pytorch_model.bin, tensors and nothing else.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the differences as JSON.")] = False,
 ) -> None:
-    """Turn a model of transformers into one of ours, or one of ours into theirs.
+    """Turn a model of transformers into one of ours, ours into theirs, or either for CTranslate2.
 
     \b
     sublayer convert opus-mt-en-de runs/en-de --verify
     sublayer convert runs/language exported --to huggingface --verify
     sublayer convert old-folder new-folder --to huggingface --pickle
+    sublayer convert runs/en-de deployed --to ctranslate2 --verify
 
-    --verify runs both on the same random inputs, and fails where they differ by more than 0.0001.
+    --verify runs both on the same random inputs, layer for layer, and fails where they differ by
+    more than 0.0001; with CTranslate2, log-probabilities by 0.001, and greedy texts token by token.
     """
     from sublayer.cli.show import print_json
     from sublayer.cli.tables import plain_table
     from sublayer.models.huggingface import read_pickle, read_safetensors
-    from sublayer.models.verify import LARGEST
     from sublayer.training.convert import convert as start
     from sublayer.training.convert import differences
 
@@ -53,9 +54,10 @@ def convert(
             table.add_row(difference.layer, f"{difference.largest:.2e}")
         Console().print(table)
     worst = max(found, key=lambda difference: difference.largest, default=None)
-    if worst is not None and not worst.largest <= LARGEST:
+    if worst is not None and worst.is_mistake:
+        peer = "CTranslate2" if to == "ctranslate2" else "transformers"
         raise ValueError(
-            f"{worst.layer} differs from transformers by {worst.largest:.2e}, more than {LARGEST}; "
+            f"{worst.layer} differs from {peer} by {worst.largest:.2e}, more than {worst.most}; "
             f"do not use {target}"
         )
     if not json:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -36,9 +36,12 @@ with needs("CTranslate2's form", "ctranslate2", "export"):
     from ctranslate2.specs.attention_spec import RotaryScalingType
     from ctranslate2.specs.common_spec import Activation as TheirActivation
 
+Role = Literal["encoder", "decoder", "language model"]
 PLACES = 1024
 """Positions that are written of sinusoids, which have no end: as many as a source may have there
 unless the caller asks for more."""
+NEVER = -1e3
+"""A bias of which a softmax leaves nothing, and which rounds no other number away."""
 ENDLESS = 1 << 30
 """A length beyond any at which rotary rates change."""
 N_BUCKETS, FARTHEST = 32, 128
@@ -52,20 +55,20 @@ THEIR_ACTIVATIONS = {
 
 
 def export(
-    network: nn.Module,
+    network: EncoderDecoder | LanguageModel,
     folder: Path,
-    target: Sequence[str],
-    source: Sequence[str] | None = None,
+    target: Sequence[str | None],
+    source: Sequence[str | None] | None = None,
     special: Special | None = None,
 ) -> None:
     """Write what `ctranslate2.Translator` or `ctranslate2.Generator` loads, in float32.
 
-    `target` is how each id is written, from 0 on; ids behind them get names of their own. `source`
-    is that of the other side, None where both have one vocabulary. A target, or a text, begins with
-    the id `special.bos`.
+    `target` is how each id is written, from 0 on; ids that are not written, or come behind those,
+    get names of their own. `source` is that of the other side, None where both have one vocabulary.
+    A target begins with the id `special.bos`.
 
     Raises:
-        ValueError: CTranslate2 has no counterpart for a part, which is named.
+        ValueError: CTranslate2 has nothing like a part, which is named.
     """
     special = Special() if special is None else special
     if isinstance(network, EncoderDecoder):
@@ -75,12 +78,10 @@ def export(
         read = target if source is None else source
         spec.register_source_vocabulary(_names(read, network.source_embed))
         spec.config.decoder_start_token = names[special.bos]
-    elif isinstance(network, LanguageModel):
+    else:
         spec = _language_model(network)
         names = _names(target, network.embed)
         spec.register_vocabulary(names)
-    else:
-        raise _refusal(f"{type(network).__name__}: only models that write text can be exported")
     spec.config.bos_token, spec.config.eos_token = names[special.bos], names[special.eos]
     spec.config.unk_token = names[special.unk]
     spec.config.layer_norm_epsilon = _epsilon(network)
@@ -90,21 +91,34 @@ def export(
     spec.save(str(folder))
 
 
+def silence(network: EncoderDecoder | LanguageModel, ids: Sequence[int]) -> None:
+    """Give the head a bias by which `ids` are never written: CTranslate2 keeps no list of them.
+
+    Raises:
+        ValueError: the head is of a kind that cannot be exported.
+    """
+    _check_plain(network.head)
+    bias = torch.zeros(network.head.out_features)
+    if network.head.bias is not None:
+        bias += network.head.bias.detach()
+    bias[list(ids)] = NEVER
+    network.head.bias = nn.Parameter(bias)
+
+
 def _refusal(part: str) -> ValueError:
-    return ValueError(f"CTranslate2 has nothing like {part}")
+    return ValueError(f"this model cannot be exported to CTranslate2, because of {part}")
 
 
-def _names(tokens: Sequence[str], embed: nn.Module) -> list[str]:
-    """One for each row of the table, which is often longer than the vocabulary."""
+def _names(tokens: Sequence[str | None], embed: nn.Module) -> list[str]:
+    """One for each row of the table, which may be longer than the vocabulary, or shorter."""
     size = _table(embed).num_embeddings
-    if len(tokens) > size:
-        raise ValueError(f"{len(tokens)} tokens are more than the model's {size} ids")
-    return [*tokens, *(f"<unused_{id}>" for id in range(len(tokens), size))]
+    given = [*tokens[:size], *[None] * (size - len(tokens))]
+    return [f"<unused_{id}>" if token is None else token for id, token in enumerate(given)]
 
 
 def _table(embed: nn.Module) -> nn.Embedding:
     if not isinstance(embed, TokenEmbedding):
-        raise _refusal(f"the embedding {type(embed).__name__}")
+        raise _refusal(f"its embedding: {type(embed).__name__}")
     return embed.table
 
 
@@ -112,7 +126,7 @@ def _epsilon(network: nn.Module) -> float:
     """That of all norms."""
     found = {part.eps for part in network.modules() if isinstance(part, nn.LayerNorm | RMSNorm)}
     if len(found) != 1:
-        raise _refusal(f"norms that differ in eps: {sorted(found)}")
+        raise _refusal(f"its norms, which differ in eps: {sorted(found)}")
     return found.pop()
 
 
@@ -120,8 +134,8 @@ def _epsilon(network: nn.Module) -> float:
 
 
 def _encoder_decoder(network: EncoderDecoder) -> Any:
-    encoder = specs.TransformerEncoderSpec(**_options(network.encoder, is_decoder=False))
-    decoder = specs.TransformerDecoderSpec(**_options(network.decoder, is_decoder=True))
+    encoder = specs.TransformerEncoderSpec(**_options(network.encoder, role="encoder"))
+    decoder = specs.TransformerDecoderSpec(**_options(network.decoder, role="decoder"))
     _embed(encoder, encoder.embeddings[0], network.source_embed)
     _embed(decoder, decoder.embeddings, network.target_embed)
     _stack(encoder, network.encoder)
@@ -132,8 +146,8 @@ def _encoder_decoder(network: EncoderDecoder) -> Any:
 
 def _language_model(network: LanguageModel) -> Any:
     if network.mask != Causal():
-        raise _refusal("a window: the one that it has is another, over blocks of the prompt")
-    options = _options(network.stack, is_decoder=True)
+        raise _refusal("its window: the one there is over blocks of the prompt")
+    options = _options(network.stack, role="language model")
     decoder = specs.TransformerDecoderSpec(**options, with_encoder_attention=False)
     _embed(decoder, decoder.embeddings, network.embed)
     _stack(decoder, network.stack)
@@ -150,19 +164,19 @@ def _embed(side: Any, spec: Any, embed: nn.Module) -> None:
 
 
 def _blocks(stack: Stack) -> list[Block]:
-    if stack.rounds > 1 or not isinstance(stack.entry, nn.Identity):
-        raise _refusal("shared blocks or a norm on embeddings in models that write text")
+    assert stack.rounds == 1
+    assert isinstance(stack.entry, nn.Identity), "of encoders alone"
     return [block for block in stack.blocks if isinstance(block, Block)]
 
 
-def _options(stack: Stack, *, is_decoder: bool) -> dict[str, Any]:
+def _options(stack: Stack, *, role: Role) -> dict[str, Any]:
     """What it is made of, as arguments for theirs; all blocks are like the first."""
     first = _blocks(stack)[0]
     residual, attention, layer = first.attention, first.attention.layer, first.feedforward.layer
     if not isinstance(residual, PreNorm | PostNorm):
-        raise _refusal(f"norms placed as by {type(residual).__name__}")
+        raise _refusal(f"how norms are placed: {type(residual).__name__}")
     if not isinstance(layer, FeedForward | GatedFeedForward):
-        raise _refusal(f"the feed-forward network {type(layer).__name__}")
+        raise _refusal(f"its feed-forward network: {type(layer).__name__}")
     assert isinstance(attention, SelfAttention)
     d_head = attention.d_head
     n_heads, n_kv_heads = attention.q.out_features // d_head, attention.k.out_features // d_head
@@ -175,7 +189,7 @@ def _options(stack: Stack, *, is_decoder: bool) -> dict[str, Any]:
         "rms_norm": isinstance(residual.norm, RMSNorm),
         "activation": THEIR_ACTIVATIONS[_name(layer.act)],
         "ffn_glu": isinstance(layer, GatedFeedForward),
-        **_position_options(stack.position, attention, is_decoder=is_decoder),
+        **_position_options(stack.position, attention, role),
     }
 
 
@@ -258,24 +272,26 @@ def _attention(spec: Any, layer: nn.Module, position: Position | None) -> None:
 def _score(layer: SelfAttention | CrossAttention) -> Score:
     attend = layer.attend
     if not isinstance(attend, Dense):
-        raise _refusal(f"the attention {type(attend).__name__}")
+        raise _refusal(f"its attention: {type(attend).__name__}")
     if not isinstance(attend.score, ScaledDot | Dot | Shaw):
-        raise _refusal(f"the attention score {type(attend.score).__name__}")
+        raise _refusal(f"its attention score: {type(attend.score).__name__}")
     return attend.score
 
 
 def _linear(spec: Any, *layers: nn.Module) -> None:
     """Those that read the same, as one; where one of them has no bias it is zero."""
-    found: list[nn.Linear] = []
-    for layer in layers:
-        if type(layer) is not nn.Linear:
-            raise _refusal(f"a layer {type(layer).__name__}; export the model that it comes from")
-        found.append(layer)
+    found = [_check_plain(layer) for layer in layers]
     spec.weight = _joined([layer.weight for layer in found])
     if any(layer.bias is not None for layer in found):
         spec.bias = _joined(
             [x.weight.new_zeros(x.out_features) if x.bias is None else x.bias for x in found]
         )
+
+
+def _check_plain(layer: nn.Module) -> nn.Linear:
+    if type(layer) is not nn.Linear:
+        raise _refusal(f"a layer of kind {type(layer).__name__}; export what it was made from")
+    return layer
 
 
 def _joined(tensors: list[Tensor]) -> Tensor:
@@ -289,9 +305,7 @@ def _plain(tensor: Tensor) -> Tensor:
 # ---- positions -----------------------------------------------------------------------------------
 
 
-def _position_options(
-    position: Position, attention: SelfAttention, *, is_decoder: bool
-) -> dict[str, Any]:
+def _position_options(position: Position, attention: SelfAttention, role: Role) -> dict[str, Any]:
     """The scheme, as arguments for theirs."""
     if isinstance(position, Sinusoidal | Learned):
         return {}
@@ -303,14 +317,14 @@ def _position_options(
             "rotary_base": base,
             "rotary_scaling_type": None if divisors is None else RotaryScalingType.Su,
         }
-    if isinstance(position, Alibi) and is_decoder:
+    if isinstance(position, Alibi) and role != "encoder":
         return {"alibi": True}
-    if isinstance(position, Buckets):
+    if isinstance(position, Buckets) and role != "language model":  # it takes wrong ones in prompts
         return {"relative_attention_bias": True}
     if type(position) is Position:
         is_shaw = isinstance(_score(attention), Shaw)
         return {"relative_position" if is_shaw else "relative_attention_bias": True}
-    raise _refusal(f"the positions {type(position).__name__} in an encoder")
+    raise _refusal(f"its positions in the {role}: {type(position).__name__}")
 
 
 def _bias(spec: Any, table: Tensor, farthest: int) -> None:
@@ -330,7 +344,7 @@ def _rates(position: Rotary) -> tuple[float, Tensor | None]:
     """Base of the wavelengths, and what each is multiplied by, if they do not follow from it."""
     rates = position.rates(0)
     if position.rates(ENDLESS) is not rates:
-        raise _refusal("rotary positions whose rates change with the length")
+        raise _refusal("its rotary positions, whose rates change with the length")
     d_head = 2 * len(rates)
     base = float(rates[1] ** (-d_head / 2)) if len(rates) > 1 else 10_000.0
     divisors = plain(d_head, base)(0) / rates

@@ -25,10 +25,19 @@ IMAGES = 2
 
 @dataclass(frozen=True)
 class Difference:
-    """The largest absolute difference in what a layer gives, padding left out."""
+    """The largest absolute difference in what a layer gives, padding left out.
+
+    More than `most` is a mistake.
+    """
 
     layer: str
     largest: float
+    most: float = LARGEST
+
+    @property
+    def is_mistake(self) -> bool:
+        """Whether rounding does not explain it."""
+        return not self.largest <= self.most
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,10 @@ class Codec(ABC):
         """The id of a token as it is written in the vocabulary."""
 
     @abstractmethod
+    def token(self, id: int) -> str | None:
+        """How an id is written in the vocabulary; None if it is none."""
+
+    @abstractmethod
     def add(self, tokens: Sequence[str]) -> None:
         """Special tokens behind the others, those that are there already left out."""
 
@@ -76,6 +80,10 @@ class OverPipeline(Codec):
     def id_of(self, token: str) -> int | None:
         """The id of a token."""
         return self.pipeline.token_to_id(token)
+
+    def token(self, id: int) -> str | None:
+        """How an id is written in the vocabulary."""
+        return self.pipeline.id_to_token(id)
 
     def add(self, tokens: Sequence[str]) -> None:
         """Special tokens behind the others."""

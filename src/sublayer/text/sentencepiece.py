@@ -78,6 +78,10 @@ class SentencePieceCodec(Codec):
         """The id of a token."""
         return self.ids.get(token)
 
+    def token(self, id: int) -> str | None:
+        """How an id is written in the vocabulary."""
+        return self._pieces.get(id)
+
     def add(self, tokens: Sequence[str]) -> None:
         """Refused.
 

@@ -75,6 +75,11 @@ class Tokenizer:
         return self.codec.size
 
     @property
+    def tokens(self) -> list[str | None]:
+        """How each id is written in the vocabulary, from 0 on; None where it is none."""
+        return [self.codec.token(id) for id in range(self.vocab_size)]
+
+    @property
     def opening(self) -> list[int]:
         """The ids before a text."""
         return list(self.framing.one[0])

@@ -1,4 +1,4 @@
-"""Models from one form into the other: ours, and that of Hugging Face's transformers."""
+"""Models from one form into another: ours, Hugging Face's transformers', and CTranslate2's."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import nn
 from sublayer.config.files import atomic_folder, dump_json, load_json
 from sublayer.config.objective import ClassifyObjective, EmbedObjective
 from sublayer.config.schema import Recipe
+from sublayer.generation.stopping import Stops
 from sublayer.models.base import EncoderDecoder, FamilyConfig, LanguageModel
 from sublayer.models.hub import load_network, network_tensors, read_config, write_tensors
 from sublayer.models.hub import write_config as write_own_config
@@ -28,15 +29,17 @@ from sublayer.models.huggingface import (
 from sublayer.models.snapshot import local_folder
 from sublayer.models.verify import Difference, compare
 from sublayer.tasks import Vocabulary
-from sublayer.tasks.foreign import MODULES, TARGETS, body_folder
+from sublayer.tasks.foreign import MODULES, TARGETS, body_folder, vocabulary_of
 from sublayer.text.codec import LearnedCodec
-from sublayer.text.huggingface import write_tokenizers
+from sublayer.text.huggingface import FILES, write_tokenizers
 from sublayer.text.special import Framing
 from sublayer.training.run import THEIRS, open_run
 
-Form = Literal["huggingface", "sublayer"]
+Form = Literal["huggingface", "sublayer", "ctranslate2"]
 BESIDE = (".json", ".txt", ".model", ".spm")
 """Files that belong to a model beside its weights."""
+EXPORTED = "model.bin"
+"""Of a folder that CTranslate2 loads."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,9 @@ def convert(
     """Write the model in `source` to `target`; what is to be compared, and where theirs lies.
 
     `to` "huggingface" is a folder that transformers loads. `to` "sublayer" holds our `config.json`
-    and `model.safetensors`, and in a folder `huggingface` all else that the source had.
+    and `model.safetensors`, and in a folder `huggingface` all else that the source had. `to`
+    "ctranslate2" is for models that write text, with the files of their tokenizers; padding and
+    begin are never written there, as here.
 
     Raises:
         ValueError: `source` is no model, is of that form already, or has no such form; or `target`
@@ -75,6 +80,8 @@ def convert(
             write_own_config(model.config, model.family, folder)
             write_tensors(network_tensors(model.network), folder / WEIGHTS)
             _copy(model.beside, folder / THEIRS)
+        elif to == "ctranslate2":
+            _write_ctranslate2(model, source, folder)
         elif model.beside is not None:
             home = folder / body_folder(model.beside).relative_to(model.beside)
             keys = load_json(body_folder(model.beside) / "config.json")
@@ -90,6 +97,10 @@ def convert(
 
 def differences(network: nn.Module, theirs: Path) -> list[Difference]:
     """`--verify`: our network beside the folder of theirs."""
+    if (theirs / EXPORTED).exists():
+        from sublayer.models.ctranslate2_verify import compare as compare_texts
+
+        return compare_texts(network, theirs)
     return compare(network, theirs)
 
 
@@ -125,6 +136,29 @@ def _copy(beside: Path, folder: Path) -> None:
                 continue
             (folder / parts).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, folder / parts)
+
+
+def _write_ctranslate2(model: _Model, source: Path, folder: Path) -> None:
+    from sublayer.models.ctranslate2 import export, silence
+
+    network = model.network
+    if not isinstance(network, EncoderDecoder | LanguageModel):
+        raise ValueError(f"{source} writes no text, and only such models go to CTranslate2")
+    home = None if model.beside is None else body_folder(model.beside)
+    vocabulary = Vocabulary.load(source) if home is None else vocabulary_of(network, home)
+    tokenizers = vocabulary.tokenizers
+    assert tokenizers is not None
+    special = tokenizers.target.special
+    silence(network, Stops.of(special).never)
+    export(network, folder, tokenizers.target.tokens, tokenizers.source.tokens, special)
+    if home is not None:
+        for file in (home / name for name in FILES):
+            if file.exists():
+                shutil.copyfile(file, folder / file.name)
+    elif tokenizers.shared or not isinstance(tokenizers.source.codec, LearnedCodec):
+        write_tokenizers(tokenizers, folder, _framing(network, vocabulary))
+    else:
+        tokenizers.save(folder)
 
 
 def _write_run(model: _Model, source: Path, recipe: Recipe, folder: Path) -> None:
