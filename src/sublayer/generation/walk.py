@@ -122,7 +122,7 @@ def collect(
 
 
 def _hypothesis(row: list[Written], penalty: LengthPenalty) -> Hypothesis:
-    logprob = sum(written.logprob for written in row)
+    logprob = sum((written.logprob for written in row), 0.0)
     ids = [written.token for written in row if not written.is_end]
     ended = any(written.is_end or written.is_last for written in row[-1:])
     return Hypothesis(ids, logprob, logprob / penalty(max(len(row), 1)), ended)
