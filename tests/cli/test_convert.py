@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import sys
 
 import pytest
 import torch
@@ -92,3 +93,40 @@ def test_what_cannot_be_converted(sublayer, run, theirs, tmp_path):
         status, _, err = sublayer("convert", theirs, new)
         assert status == 2
         assert words in err
+
+
+def test_for_ctranslate2(sublayer, run, theirs, tmp_path):
+    pytest.importorskip("ctranslate2")
+    command = ("convert", run, tmp_path / "deployed", "--to", "ctranslate2", "--verify", "--json")
+    status, out, _ = sublayer(*command)
+    assert status == 0
+    differences = json.loads(out)["differences"]
+    assert differences.keys() == {"log-probabilities", "greedy tokens"}
+    assert max(differences.values()) < 1e-4
+    status, _, err = sublayer("convert", theirs, tmp_path / "new", "--to", "ctranslate2")
+    assert status == 2
+    assert "has no tokenizer" in err
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_difference_from_ctranslate2_is_an_error(sublayer, run, tmp_path, monkeypatch):
+    pytest.importorskip("ctranslate2")
+    from sublayer.models import ctranslate2
+
+    monkeypatch.setitem(
+        ctranslate2.THEIR_ACTIVATIONS, "relu", ctranslate2.THEIR_ACTIVATIONS["gelu"]
+    )
+    deployed = tmp_path / "deployed"
+    status, out, err = sublayer("convert", run, deployed, "--to", "ctranslate2", "--verify")
+    assert (status, "greedy tokens" in out) == (2, True)
+    assert "log-probabilities differs from CTranslate2 by" in err
+    assert f"more than 0.001; do not use {deployed}" in err
+
+
+def test_ctranslate2_may_be_missing(sublayer, run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ctranslate2", None)
+    monkeypatch.delitem(sys.modules, "sublayer.models.ctranslate2", raising=False)
+    status, _, err = sublayer("convert", run, tmp_path / "new", "--to", "ctranslate2")
+    assert status == 2
+    assert "needs the package ctranslate2: pip install 'sublayer[export]'" in err
+    assert not (tmp_path / "new").exists()
