@@ -11,7 +11,7 @@ import torch
 import transformers as hf
 
 import sublayer
-from sublayer.generation.streaming import UNFINISHED
+from sublayer.generation.pieces import UNFINISHED
 from sublayer.models.huggingface import read_network, read_pickle, write_network
 from sublayer.models.verify import LARGEST, compare
 from sublayer.tasks.answer import Answers
