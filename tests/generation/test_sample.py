@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
 import torch
 
-from sublayer.generation.generate import continue_ids
-from sublayer.generation.logits import RepetitionPenalty, Rules
+from sublayer.generation.generate import continue_ids, generate
+from sublayer.generation.logits import NoRepeat, RepetitionPenalty, Rules
 from sublayer.generation.sample import SampleOptions, Sampler, draw, uniform
 from sublayer.generation.stopping import Stops
 from sublayer.models.base import build
+from sublayer.text.special import Special
 
 V = 12
 STOPS = Stops((2,), (0, 1))
@@ -54,6 +56,42 @@ def test_draws_have_the_exact_distribution(options, seed):
     drawn = sampler(logits.expand(20_000, -1), range(20_000))
     statistic, freedom = chi_squared(drawn, probabilities)
     assert statistic < CRITICAL.get(freedom, 31.26)
+
+
+def exactly(logits, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0):
+    """Probabilities of the tokens, cut one after another, on lists."""
+    total = sum(math.exp(x / temperature) for x in logits)
+    shares = {token: math.exp(x / temperature) / total for token, x in enumerate(logits)}
+    best_first = sorted(shares, key=lambda token: -shares[token])[: top_k or None]
+    total, kept, sum_so_far = sum(shares[token] for token in best_first), [], 0.0
+    for token in best_first:
+        if sum_so_far < top_p * total:
+            kept.append(token)
+        sum_so_far += shares[token]
+    kept = [token for token in kept if shares[token] >= min_p * shares[best_first[0]]]
+    total = sum(shares[token] for token in kept)
+    return [shares[token] / total if token in kept else 0.0 for token in shares]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"temperature": 1.5, "top_k": 8, "top_p": 0.85, "min_p": 0.05},  # 7 are left, for top_p
+        {"temperature": 0.7, "top_k": 9, "top_p": 0.95, "min_p": 0.3},  # 4, for min_p
+        {"temperature": 2.0, "top_k": 4, "top_p": 0.99, "min_p": 0.2},  # 4, for top_k
+    ],
+    ids=str,
+)
+def test_cuts_together_leave_the_exact_distribution(options, seed):
+    torch.manual_seed(3)
+    logits = torch.randn(12) * 1.2
+    given = SampleOptions(seed=seed, **options)
+    sampler = Sampler(given, given.streams(range(20_000)))
+    probabilities = torch.tensor(exactly(logits.tolist(), **options))
+    drawn = sampler(logits.expand(20_000, -1), range(20_000))
+    statistic, freedom = chi_squared(drawn, probabilities)
+    assert statistic < freedom + 3.5 * (2 * freedom) ** 0.5 + 2
 
 
 def test_a_models_samples_have_its_distribution(network):
@@ -117,6 +155,62 @@ def test_rows_steps_and_seeds_differ(network):
     assert len(texts) == 8
     again = continue_ids(network, [[1, 5]] * 4, options, stops)
     assert found == again
+
+
+def test_a_two_part_models_samples_have_its_distribution_under_rules():
+    """Of the second token, of which the first is forbidden by then."""
+    torch.manual_seed(0)
+    network = build("transformer", vocab_size=8, d_model=8, n_layers=1, n_heads=2, d_ff=16).eval()
+    n, source = 10_000, torch.tensor([[4, 5, 2]])
+    options = SampleOptions(seed=4, max_new=2, rules=Rules((NoRepeat(1),), prefix=()))
+    special = Special(pad=0, bos=1, eos=0)  # so that texts do not end
+    found = generate(network, source.expand(n, -1), None, options, special)
+    drawn = torch.tensor([h.ids for (h,) in found if len(h.ids) == 2])
+    assert len(drawn) < n  # for the end may be drawn too
+
+    def after(ids):
+        logits = network(source, torch.tensor([[1, *ids]]))[0, -1]
+        logits[[1, *ids]] = float("-inf")
+        return logits.softmax(-1)
+
+    with torch.no_grad():
+        first = after([])
+        both = torch.stack([first[i] * after([i]) * (i > 0) for i in range(8)])
+    both[:, 0] = 0
+    seen = drawn[:, 0] * 8 + drawn[:, 1]
+    statistic, freedom = chi_squared(seen, (both / both.sum()).flatten())
+    assert freedom == 6 * 5 - 1
+    assert statistic < freedom + 3.5 * (2 * freedom) ** 0.5
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2]])
+def test_a_row_with_its_own_seed_draws_by_it_alone(network, order):
+    seeds = (7, 3, 7, 2**40)
+    options = SampleOptions(seed=tuple(seeds[i] for i in order), max_new=12)
+    prompts = [PROMPTS[i] for i in order]
+    found = continue_ids(network, prompts, options, STOPS)
+    for i, (h,) in zip(order, found, strict=True):
+        alone = SampleOptions(seed=(seeds[i],), max_new=12)
+        assert continue_ids(network, [PROMPTS[i]], alone, STOPS)[0][0].ids == h.ids
+    same = continue_ids(network, [[1, 5]] * 4, options, STOPS)
+    assert same[order.index(0)] == same[order.index(2)]
+    assert same[order.index(0)] != same[order.index(1)]
+
+
+def test_further_draws_and_other_rows_have_streams_of_their_own():
+    one, many = SampleOptions(seed=5), SampleOptions(seed=(5, 6, 5))
+    assert one.streams([0, 2]) == [(5, 0), (5, 2)]
+    assert many.streams([0, 2]) == [(5, 0), (5, 0)]
+    streams = [s for draw in range(3) for s in one.streams(range(4), draw)]
+    assert len(set(streams)) == 12
+    assert many.streams([1], draw=2) == [(6, 2**33)]
+    assert SampleOptions().seeded().seed is not None
+    assert one.seeded() is one
+
+
+def test_seeds_for_too_few_rows_are_refused(network):
+    with pytest.raises(ValueError, match="there are 2 seeds for 4 rows; give each one"):
+        continue_ids(network, PROMPTS, SampleOptions(seed=(1, 2)), STOPS)
 
 
 def test_without_a_seed_samples_differ_each_time(network):
