@@ -107,13 +107,8 @@ REFUSED = {
 
 
 UNTIED = {"transformer": {"tied": "none"}, "gpt": {"tied": False}}
-SAMPLED = {
-    "beam_size": 1,
-    "sampling_topk": 0,
-    "length_penalty": 0,
-    "return_scores": True,
-    "return_end_token": True,
-}
+WAYS = ({"beam_size": 1, "sampling_topk": 0}, {"beam_size": 4})
+SCORED = {"length_penalty": 0, "return_scores": True, "return_end_token": True}
 
 
 def stirred(family="transformer", **keys):
@@ -141,17 +136,16 @@ def check(network, folder, source=None):
     read = names() if source is None else source
     texts = [[5, 9, 7, 11, 2], [8, 3], [9, 8, 10, 12, 22, 11, 21, 4]]
     written = [[read[id] for id in text] for text in texts]
-    if isinstance(network, EncoderDecoder):
-        check_sampled_pairs(network, folder, texts, written)
-    else:
-        check_sampled_texts(network, folder, texts, written)
+    is_pair = isinstance(network, EncoderDecoder)
+    for way in WAYS:
+        (check_pairs if is_pair else check_texts)(network, folder, texts, written, way)
 
 
-def check_sampled_pairs(network, folder, sources, written):
+def check_pairs(network, folder, sources, written, way):
     """Texts of all sorts of tokens, written step by step, have our probability."""
     translator = ctranslate2.Translator(str(folder))
     results = translator.translate_batch(
-        written, max_decoding_length=24, min_decoding_length=0, **SAMPLED
+        written, max_decoding_length=24, min_decoding_length=0, **SCORED, **way
     )
     for source, result in zip(sources, results, strict=True):
         ids = [names().index(token) for token in result.hypotheses[0]]
@@ -159,10 +153,10 @@ def check_sampled_pairs(network, folder, sources, written):
         check_score(logits, ids, result.scores[0])
 
 
-def check_sampled_texts(network, folder, texts, written):
+def check_texts(network, folder, texts, written, way):
     generator = ctranslate2.Generator(str(folder))
     results = generator.generate_batch(
-        written, max_length=24, include_prompt_in_result=False, **SAMPLED
+        written, max_length=24, include_prompt_in_result=False, **SCORED, **way
     )
     for text, result in zip(texts, results, strict=True):
         ids = result.sequences_ids[0]

@@ -348,4 +348,5 @@ def _rates(position: Rotary) -> tuple[float, Tensor | None]:
     d_head = 2 * len(rates)
     base = float(rates[1] ** (-d_head / 2)) if len(rates) > 1 else 10_000.0
     divisors = plain(d_head, base)(0) / rates
-    return base, None if torch.allclose(divisors, torch.ones_like(divisors)) else divisors.float()
+    follow = torch.allclose(divisors, torch.ones_like(divisors), rtol=1e-9)
+    return base, None if follow else divisors.float()
