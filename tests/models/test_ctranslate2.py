@@ -33,6 +33,7 @@ PAIRS = {
     "silu": {"activation": "silu"},
     "gated": {"gated": True, "activation": "gelu"},
     "dot": {"score": "dot"},
+    "dot, no positions": {"score": "dot", "position": "none"},
     "tied": {"tied": "all"},
     "two vocabularies": {"tied": "output", "source_vocab_size": 30},
     "grouped queries": {"n_kv_heads": 2},
@@ -193,9 +194,11 @@ def test_other_parts_are_refused_by_name(words, tmp_path):
 
 def test_changed_layers_are_refused(tmp_path):
     network = stirred()
-    network.encoder.blocks[1].feedforward.layer.up = nn.Identity()
-    with pytest.raises(ValueError, match="a layer of kind Identity; export what it was made from"):
-        export(network, tmp_path, names())
+    block = network.encoder.blocks[0]
+    for layer, name in ((block.feedforward.layer, "up"), (block.attention.layer, "q")):
+        setattr(layer, name, nn.Identity())
+        with pytest.raises(ValueError, match="kind Identity; export what it was made from"):
+            export(network, tmp_path, names())
     network.head = nn.Identity()
     with pytest.raises(ValueError, match="a layer of kind Identity"):
         silence(network, [0])

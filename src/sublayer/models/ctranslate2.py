@@ -179,7 +179,9 @@ def _options(stack: Stack, *, role: Role) -> dict[str, Any]:
         raise _refusal(f"its feed-forward network: {type(layer).__name__}")
     assert isinstance(attention, SelfAttention)
     d_head = attention.d_head
-    n_heads, n_kv_heads = attention.q.out_features // d_head, attention.k.out_features // d_head
+    n_heads, n_kv_heads = (
+        _check_plain(projection).out_features // d_head for projection in (attention.q, attention.k)
+    )
     return {
         "num_layers": len(stack.blocks),
         "num_heads": n_heads,
@@ -244,16 +246,15 @@ def _feedforward(spec: Any, layer: nn.Module) -> None:
 def _attention(spec: Any, layer: nn.Module, position: Position | None) -> None:
     """`position` is that of a sequence which looks at itself."""
     assert isinstance(layer, SelfAttention | CrossAttention)
-    score, scale = _score(layer), layer.d_head**-0.5
+    score = _score(layer)
+    scale = 1.0 if isinstance(score, Dot) else layer.d_head**-0.5
     if isinstance(layer, SelfAttention):
         _linear(spec.linear[0], layer.q, layer.k, layer.v)
     else:
         _linear(spec.linear[0], layer.q)
         _linear(spec.linear[1], layer.k, layer.v)
     _linear(spec.linear[-1], layer.out)
-    if isinstance(score, Dot):
-        scale = 1.0
-    elif isinstance(score, Shaw):
+    if isinstance(score, Shaw):
         spec.relative_position_keys = _plain(score.table.weight)
         spec.relative_position_values = torch.zeros_like(spec.relative_position_keys)
     elif type(position) is Position:
