@@ -12,7 +12,7 @@ from sublayer.config.schema import TokenizerSide
 from sublayer.generation.generate import continue_ids
 from sublayer.generation.hypothesis import Power, SearchOptions
 from sublayer.generation.language import Continuer
-from sublayer.generation.logits import RepetitionPenalty, Rules
+from sublayer.generation.logits import Forbidden, NoRepeat, RepetitionPenalty, Rules
 from sublayer.generation.sample import SampleOptions
 from sublayer.generation.stopping import Stops
 from sublayer.generation.streaming import stream
@@ -198,6 +198,28 @@ def test_a_stop_string_ends_the_row_and_no_other(network):
             assert found.ended
             assert LETTERS.decode(found.ids).endswith(("a", "cb"))
     assert any(len(f[0].ids) < len(w[0].ids) for f, w in zip(stopped, free, strict=True))
+
+
+@pytest.mark.parametrize("name", ["greedy", "beam"])
+def test_a_search_stops_at_a_string_too(network, name):
+    options = replace(SEARCHES[name], stop=("a", "cb"))
+    free = Continuer(network, LETTERS, SEARCHES[name])(PROMPTS)
+    continuer = Continuer(network, LETTERS, options)
+    assert any("a" in text or "cb" in text for text in free)
+    assert not any("a" in text or "cb" in text for text in continuer(PROMPTS))
+    if name == "greedy":
+        assert ["".join(continuer.stream(prompt)) for prompt in PROMPTS] == continuer(PROMPTS)
+
+
+@pytest.mark.parametrize("options", [SEARCHES["greedy"], SAMPLE], ids=["greedy", "sample"])
+def test_what_is_streamed_keeps_to_the_rules(network, options):
+    rules = Rules((NoRepeat(2), Forbidden([LETTERS.encode("b")])), tuple(LETTERS.encode("ca")))
+    continuer = Continuer(network, LETTERS, replace(options, rules=rules))
+    for prompt, text in zip(PROMPTS, continuer(PROMPTS), strict=True):
+        assert text.startswith("ca")
+        assert "b" not in text
+        if prompt == PROMPTS[0] or options is not SAMPLE:  # further rows draw by their places
+            assert "".join(continuer.stream(prompt)) == text
 
 
 def test_a_model_with_so_many_places_writes_no_further(network):

@@ -11,6 +11,7 @@ from sublayer.config.schema import TokenizerSide
 from sublayer.generation.generate import generate
 from sublayer.generation.hypothesis import SearchOptions
 from sublayer.generation.predict import Predictor
+from sublayer.generation.sample import SampleOptions
 from sublayer.models.base import build
 from sublayer.text.tokenizer import Tokenizer, Tokenizers
 
@@ -92,3 +93,32 @@ def test_one_text_is_no_list_of_texts(predictor):
 def test_more_outputs_than_beams_are_refused(predictor):
     with pytest.raises(ValueError, match="n_best 4 must lie between 1 and the beam, 3"):
         predictor.n_best(TEXTS, 4)
+
+
+def test_samples_are_drawn_by_the_number_of_the_text(predictor):
+    options = SampleOptions(seed=(3, 1, 3, 1, 3, 3), max_new=6)
+    tokenizers, network = predictor.tokenizers, predictor.network
+    drawn = Predictor(network, tokenizers, options).n_best(["ab"] * 6, 2)
+    assert drawn[0] == drawn[2] == drawn[5] != drawn[1] == drawn[3]
+    assert drawn[0][0] != drawn[0][1]
+    for batch_tokens in (1, 8):
+        again = Predictor(network, tokenizers, options, batch_tokens=batch_tokens)
+        assert [[p.text for p in row] for row in again.n_best(["ab"] * 6, 2)] == [
+            [p.text for p in row] for row in drawn
+        ]
+
+
+@pytest.mark.parametrize(
+    "options", [OPTIONS, replace(OPTIONS, beam=1), SampleOptions(seed=1, max_new=6)], ids=str
+)
+def test_a_stop_string_is_no_part_of_the_text(predictor, options):
+    tokenizers, network = predictor.tokenizers, predictor.network
+    free = Predictor(network, tokenizers, options)(TEXTS)
+    stopping = Predictor(network, tokenizers, replace(options, stop=("b", "ac")))
+    stopped = stopping(TEXTS)
+    assert any("b" in text or "ac" in text for text in free)
+    assert not any("b" in text or "ac" in text for text in stopped)
+    if options != OPTIONS:  # a beam searches on elsewhere
+        for whole, text in zip(free, stopped, strict=True):
+            ends = [whole.find(s) for s in ("b", "ac") if s in whole]
+            assert text == whole[: min(ends, default=None)]

@@ -111,3 +111,18 @@ def test_nothing_comes_after_a_stop_string():
     assert pieces.all(tokenizer.encode("tact")) == "ta"
     with pytest.raises(AssertionError, match="nothing comes after a stop string"):
         pieces.push(5)
+
+
+def test_pieces_with_one_token_more_leave_the_others_as_they_are():
+    tokenizer = KINDS["characters"]
+    ids = tokenizer.encode("the cat")
+    pieces = Pieces(tokenizer.decode, [1], stop=("ca",))
+    for id in ids[:-2]:
+        pieces.push(id)
+    stopped = pieces.then(ids[-2])
+    assert stopped.stopped
+    assert not pieces.stopped
+    assert stopped.then(ids[-1]).stopped
+    assert not pieces.then(ids[0]).stopped
+    assert pieces.push(ids[-2]) == ""
+    assert pieces.stopped

@@ -118,7 +118,9 @@ def test_a_sentinel_stands_where_it_stood_in_training(
     ids = [first, *tokenizer_.encode("sat on"), second, *tokenizer_.encode("dog"), third]
     written = Hypothesis(ids, -1.0, -1.0, ended=True)
     monkeypatch.setattr(
-        module, "generate", lambda network, source, *rest, **how: heard.append(source) or [[written]]
+        module,
+        "generate",
+        lambda network, source, *rest, **how: heard.append(source) or [[written]],
     )
     predictor = task.predictor(network_of(task, "transformer"), generation)
     given = TEXT.replace("sat on", "<extra_id_0>", 1).replace("dog", "<extra_id_1>", 1)
