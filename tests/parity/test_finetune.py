@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from sublayer.config.schema import Recipe
+from sublayer.models.verify import LARGEST
 from sublayer.training import start
+from sublayer.training.convert import convert, differences
 from sublayer.training.run import load_predictor
 from sublayer.training.start import train
 
@@ -27,7 +29,11 @@ RUNS = [  # a folder, an objective, an input
     ("bert tags", {"kind": "tag"}, "the fox runs"),
     ("bert answers", {"kind": "answer", "length": 24}, PAIR),
     ("albert", {"kind": "masked", "length": 16, "pairs": "order"}, "the [MASK] runs"),
+    ("distilbert", {"kind": "classify"}, PAIR),
+    ("distilbert", {"kind": "embed"}, "a fox"),
     ("distilbert", {"kind": "tag"}, "the fox runs"),
+    ("roberta", {"kind": "masked", "length": 24}, "the <mask> runs"),
+    ("roberta", {"kind": "embed"}, "a fox"),
     ("roberta", {"kind": "masked", "length": 24, "pairs": "order"}, "the <mask> runs"),
     ("roberta", {"kind": "classify"}, PAIR),
     ("roberta answers", {"kind": "answer", "length": 24}, PAIR),
@@ -74,7 +80,7 @@ def data_of(kind: str, folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("name", "objective", "given"), RUNS, ids=lambda value: str(value)[:34])
-def test_a_folder_of_theirs_is_trained_on(
+def test_a_folder_of_theirs_is_trained_on_and_given_back(
     make_folder, tmp_path, monkeypatch, name, objective, given
 ):
     monkeypatch.setattr(start, "draw_curves", lambda *files: None)
@@ -103,3 +109,9 @@ def test_a_folder_of_theirs_is_trained_on(
     assert json.loads(json.dumps(result.fields)) == result.fields
     labels = predictor.vocabulary.labels  # the data's, not those of the folder
     assert all(len(label) == 1 for label in labels) or set(labels) == {"dark", "light"}
+    if (name, objective.get("pairs")) == ("roberta", "order"):
+        with pytest.raises(ValueError, match="transformers has no architecture"):
+            convert(tmp_path / "run", tmp_path / "exported", "huggingface")
+        return
+    found = differences(*convert(tmp_path / "run", tmp_path / "exported", "huggingface"))
+    assert max(difference.largest for difference in found) < LARGEST

@@ -195,12 +195,11 @@ def _reader(keys: Mapping[str, str], skipped: int) -> Reader:
             "head": head,
             "pooler": "pooler.dense.weight" in tensors and head not in LABELS,
             "skipped_positions": skipped,
+            "classifier": HF_CLASSIFIERS[theirs["model_type"]],
         }
         ours["max_length"] -= skipped
         if head in LABELS:
             ours |= {"n_labels": read_n_labels(theirs), "head_dropout": _read_dropout(theirs, head)}
-        if head == "classify":
-            ours["classifier"] = HF_CLASSIFIERS[theirs["model_type"]]
         return {"n_segments": 0} | ours
 
     return read

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -173,7 +172,7 @@ def _write_run(model: _Model, source: Path, recipe: Recipe, folder: Path) -> Non
             dump_json(ids | _search_keys(model.network, recipe), folder / "generation_config.json")
     write_network(model.network, model.family, model.config, folder, keys)
     if isinstance(recipe.objective, EmbedObjective):
-        _write_sentences(recipe.objective, recipe, folder)
+        _write_sentences(recipe.objective, recipe, model.config.model_dump()["d_model"], folder)
 
 
 def _label_keys(vocabulary: Vocabulary, recipe: Recipe) -> dict[str, Any]:
@@ -224,7 +223,7 @@ def _search_keys(network: nn.Module, recipe: Recipe) -> dict[str, Any]:
     return keys | {"num_beams": g.beam}
 
 
-def _write_sentences(objective: EmbedObjective, recipe: Recipe, folder: Path) -> None:
+def _write_sentences(objective: EmbedObjective, recipe: Recipe, width: int, folder: Path) -> None:
     """What makes the folder one of sentence-transformers."""
     kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
     modules = [
@@ -232,7 +231,6 @@ def _write_sentences(objective: EmbedObjective, recipe: Recipe, folder: Path) ->
         for i, (path, kind) in enumerate(kinds.items())
     ]
     dump_json(modules, folder / MODULES)
-    width = json.loads((folder / "config.json").read_text())["hidden_size"]
     modes = {"mean": "pooling_mode_mean_tokens", "first": "pooling_mode_cls_token"}
     pooling = {mode: own == objective.pooling for own, mode in modes.items()}
     dump_json({"word_embedding_dimension": width} | pooling, folder / "1_Pooling" / "config.json")
