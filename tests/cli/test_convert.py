@@ -75,7 +75,7 @@ def test_what_cannot_be_converted(sublayer, run, theirs, tmp_path):
     new = tmp_path / "new"
     for arguments, words in (
         ((run, new), "is in our own form already; add --to huggingface"),
-        ((run, new, "--to", "huggingface"), "no architecture for this model of family"),
+        ((run, new, "--to", "huggingface"), "no architecture for the family 'transformer'; keep"),
         ((tmp_path / "none", new), "is no model: it has neither a recipe.toml nor"),
         ((theirs, theirs), "is there already; name a new folder"),
     ):

@@ -146,7 +146,7 @@ def test_each_classifier_goes_with_the_body_it_was_published_with(keys, model_ty
 
 def test_a_classifier_of_another_body_is_not_written_for_transformers(tmp_path):
     config = configure("bert", "tiny", vocab_size=20, head="classify", classifier="relu")
-    with pytest.raises(ValueError, match="no architecture for this model of family 'bert'"):
+    with pytest.raises(ValueError, match="no architecture for a 'bert' with classifier = 'relu'; "):
         write_network(config.build(), "bert", config, tmp_path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Set
+from functools import partial
 from typing import Any, ClassVar, Literal, final
 
 import torch
@@ -275,18 +276,25 @@ def _unused(config: FamilyConfig) -> list[str]:
     return [r"pooler\..*"] if config.head in LABELS and not is_read else []
 
 
-def _kind(config: FamilyConfig) -> str | None:
-    """Which of the three can hold a configuration."""
+def _departs(config: FamilyConfig, kind: str) -> list[str]:
+    """What a model type of the three cannot hold."""
     assert isinstance(config, BertConfig)
-    if config.departures():
-        return None
-    kind = "roberta" if config.skipped_positions else "bert"
-    if config.n_segments == 0:
-        kind = "distilbert"
-    elif not config.tied and config.head in {"masked", "masked_and_pairs"}:
-        return None  # theirs then has a second bias that nothing reads: no way there and back
-    is_others = config.head == "classify" and config.classifier != HF_CLASSIFIERS[kind]
-    return None if is_others or (config.head == "masked_and_pairs" and kind != "bert") else kind
+    is_masked = config.head in {"masked", "masked_and_pairs"}
+    has_skipped = "roberta" if config.skipped_positions else "bert"
+    is_other = kind != ("distilbert" if config.n_segments == 0 else has_skipped)
+    others = {
+        f"n_segments = {config.n_segments}": is_other,
+        f"skipped_positions = {config.skipped_positions}": is_other,
+        # theirs then has a second bias that nothing reads: no way there and back
+        "tied = false": not config.tied and is_masked and kind != "distilbert",
+        f"classifier = '{config.classifier}'": config.head == "classify"
+        and config.classifier != HF_CLASSIFIERS[kind],
+        "head = 'masked_and_pairs'": config.head == "masked_and_pairs" and kind != "bert",
+        "pooler = true": config.pooler
+        and config.head in {"none", "masked"}
+        and kind == "distilbert",
+    }
+    return config.departures() + [told for told, is_so in others.items() if is_so]
 
 
 for _type, _name, _table, _keys, _skipped in (
@@ -308,6 +316,6 @@ for _type, _name, _table, _keys, _skipped in (
             outside=r"(cls|lm_head|vocab_\w+|(pre_)?classifier|qa_outputs)\..*",
             read=_reader(_keys, _skipped),
             write=_writer(_keys),
-            fits=lambda config, kind=_type: _kind(config) == kind,  # type: ignore[misc]
+            departs=partial(_departs, kind=_type),
         )
     )

@@ -116,12 +116,12 @@ class PartsConfig(FamilyConfig):
         return self.max_length if is_bounded else None
 
     def departures(self) -> list[str]:
-        """Keys of parts that are not those the family was published with."""
+        """Parts that are not those the family was published with: "norm = 'pre'"."""
         published = type(self).model_fields
         ours: dict[str, Any] = self.model_dump(
             include={"position", "norm", "norm_kind", "gated", "score"}
         )
-        return [key for key, value in ours.items() if value != published[key].default]
+        return [f"{key} = {v!r}" for key, v in ours.items() if v != published[key].default]
 
     def _check_parts(self) -> None:
         """For validators, after heads were found to fit.

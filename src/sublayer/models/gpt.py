@@ -235,9 +235,10 @@ def _names(config: FamilyConfig) -> list[Rule]:
     return [*NAMES, HEADS[config.head]]
 
 
-def _fits(config: FamilyConfig) -> bool:
+def _departs(config: FamilyConfig) -> list[str]:
     assert isinstance(config, GPTConfig)
-    return config.window is None and not config.departures()
+    window = [] if config.window is None else [f"window = {config.window}"]
+    return window + config.departures()
 
 
 CONVENTIONS.add("gpt2")(
@@ -251,6 +252,6 @@ CONVENTIONS.add("gpt2")(
         constants=(r"h\.\d+\.attn\.(bias|masked_bias)",),
         read=read_config,
         write=write_config,
-        fits=_fits,
+        departs=_departs,
     )
 )

@@ -38,9 +38,10 @@ class Convention:
     classes of transformers have their own in `prefixes`. `outside` is the pattern of names it never
     stands before, and `bare` the class of transformers that is the body alone, which has none.
     `constants` are patterns of tensors that follow from the configuration, and `unused` of those
-    that a model has no use for, which old folders hold all the same. `fits` tells which of a
-    family's model types can hold a configuration, and `architecture` which class of transformers
-    it is then. `pad` is the padding's id, where positions are counted from it.
+    that a model has no use for, which old folders hold all the same. `departs` tells what a
+    configuration has that the model type cannot hold, and `architecture` which class of
+    transformers it is if that is nothing. `pad` is the padding's id, where positions are counted
+    from it.
     """
 
     family: str
@@ -50,7 +51,7 @@ class Convention:
     names: Callable[[FamilyConfig], Sequence[Rule]]
     read: Reader
     write: Callable[[FamilyConfig], dict[str, Any]]
-    fits: Callable[[FamilyConfig], bool] = lambda config: True
+    departs: Callable[[FamilyConfig], Sequence[str]] = lambda config: ()
     constants: Sequence[str] = ()
     prefixes: Mapping[str, str] = field(default_factory=dict)
     unused: Callable[[FamilyConfig], Sequence[str]] = lambda config: ()
@@ -198,13 +199,20 @@ def convention_for(family: str, config: FamilyConfig) -> Convention:
     """The convention that can hold a configuration of a family; the most special one.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none; it says what the nearest has not.
     """
     own = [CONVENTIONS[kind] for kind in CONVENTIONS if CONVENTIONS[kind].family == family]
-    fitting = [c for c in own if c.fits(config)]
-    if not fitting:
-        raise ValueError(f"transformers has no architecture for this model of family '{family}'")
-    return min(fitting, key=lambda c: c.model_type == family)
+    if not own:
+        raise ValueError(
+            f"transformers has no architecture for the family '{family}'; keep the model as it is"
+        )
+    nearest = min(own, key=lambda c: (len(c.departs(config)), c.model_type == family))
+    if departs := nearest.departs(config):
+        raise ValueError(
+            f"transformers has no architecture for a '{nearest.model_type}' with "
+            f"{' and '.join(departs)}; keep the model as it is, or train without"
+        )
+    return nearest
 
 
 def write_network(

@@ -316,20 +316,20 @@ def _architecture(name: str) -> Callable[[FamilyConfig], str]:
     return of
 
 
-def _is_llama(config: FamilyConfig) -> bool:
-    return isinstance(config, LlamaConfig) and not config.departures()
-
-
-def _is_qwen(config: FamilyConfig) -> bool:
-    return isinstance(config, LlamaConfig) and _is_llama(config) and config.attention_bias == "qkv"
-
-
-def _is_mistral(config: FamilyConfig) -> bool:
+def _departs(config: FamilyConfig, biases: Set[str], windows: Set[bool]) -> list[str]:
+    """What a model type has not, which has these `biases` of attention, and `windows` or none."""
     assert isinstance(config, LlamaConfig)
-    return _is_llama(config) and config.window is not None and not _is_qwen(config)
+    found = config.departures()
+    if config.attention_bias not in biases:
+        found.append(f"attention_bias = '{config.attention_bias}'")
+    if config.feedforward_bias and "all" not in biases:
+        found.append("feedforward_bias = true")
+    if (config.window is not None) not in windows:
+        found.append(f"window = {config.window}")
+    return found
 
 
-def _convention(model_type: str, name: str, fits: Callable[[FamilyConfig], bool]) -> None:
+def _convention(model_type: str, name: str, biases: Set[str], windows: Set[bool]) -> None:
     CONVENTIONS.add(model_type)(
         Convention(
             family="llama",
@@ -342,11 +342,11 @@ def _convention(model_type: str, name: str, fits: Callable[[FamilyConfig], bool]
             constants=(r"layers\.\d+\.self_attn\.rotary_emb\.inv_freq",),
             read=read_config,
             write=write_config,
-            fits=fits,
+            departs=lambda config: _departs(config, biases, windows),
         )
     )
 
 
-_convention("qwen2", "Qwen2", _is_qwen)
-_convention("mistral", "Mistral", _is_mistral)
-_convention("llama", "Llama", _is_llama)
+_convention("qwen2", "Qwen2", {"qkv"}, {False, True})
+_convention("mistral", "Mistral", {"none"}, {True})
+_convention("llama", "Llama", {"none", "all"}, {False})

@@ -179,9 +179,10 @@ def _architecture(config: FamilyConfig) -> str:
     return {own: their for their, own in HF_HEADS.items()}[config.head]
 
 
-def _fits(config: FamilyConfig) -> bool:
+def _departs(config: FamilyConfig) -> list[str]:
     """Theirs classifies from the [class] token as it is."""
-    return isinstance(config, ViTConfig) and not (config.head == "classify" and config.pooler)
+    assert isinstance(config, ViTConfig)
+    return ["pooler = true"] if config.head == "classify" and config.pooler else []
 
 
 NAMES: list[Rule] = [
@@ -218,6 +219,6 @@ CONVENTIONS.add("vit")(
         outside=r"classifier\..*",
         read=read_config,
         write=write_config,
-        fits=_fits,
+        departs=_departs,
     )
 )
