@@ -52,7 +52,7 @@ def test_a_second_text_and_names_of_labels(tmp_path):
     )
     found = read(data, "train")
     assert next(found) == Pair("x", ("yes",), "y")
-    with pytest.raises(ValueError, match=r"the target of row 1 of .* is of type int: give text"):
+    with pytest.raises(ValueError, match=r"the target of row 1 of .* is of type NoneType"):
         next(found)
 
 
@@ -77,9 +77,9 @@ def test_missing_column(saved):
 
 
 def test_value_that_is_no_text(saved):
-    data = HubData(kind="huggingface", name=saved, source="translation.en", target="number")
+    data = HubData(kind="huggingface", name=saved, source="number", target="translation.en")
     with pytest.raises(
-        ValueError, match=r"the target of row 0 of '.*', split 'train' is of type int: give text"
+        ValueError, match=r"the source of row 0 of '.*', split 'train' is of type int: give text"
     ):
         list(read(data, "train"))
     data = HubData(kind="huggingface", name=saved, source="number.en", target="number")

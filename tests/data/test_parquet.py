@@ -33,6 +33,11 @@ def test_nested_columns_and_several_targets(folder):
     assert list(read(parquet(folder), "train")) == [Pair("a", ("A", "AA")), Pair("b", ("B",))]
 
 
+def test_numbers_are_targets_as_they_are_written(folder):
+    found = list(read(parquet(folder, target="number"), "train"))
+    assert found == [Pair("a", ("1",)), Pair("b", ("2",))]
+
+
 def test_a_second_text(folder):
     found = read(parquet(folder, second="translation.de"), "train")
     assert next(found) == Pair("a", ("A", "AA"), "A")
@@ -49,7 +54,7 @@ def test_mistakes(folder, tmp_path):
     for keys, message in [
         ({"source": "translate"}, r"a\.parquet has no column 'translate'; did you mean 'transl"),
         ({"source": "translation.fr"}, r"row 0 of .*a\.parquet has no 'fr' for the column 'tra"),
-        ({"target": "number"}, r"the target of row 0 of .* is of type int: give text"),
+        ({"source": "number"}, r"the source of row 0 of .* is of type int: give text"),
     ]:
         with pytest.raises(ValueError, match=message):
             list(read(parquet(folder, **keys), "train"))

@@ -145,6 +145,15 @@ def test_wrong_json_lines(tmp_path, row):
         list(read_jsonl(file, "s", "t"))
 
 
+def test_numbers_in_json_are_targets_as_they_are_written(tmp_path):
+    rows = '{"s": "a", "t": 3}\n{"s": "b", "t": -0.25}\n{"s": "c", "t": [1, "x"]}'
+    found = list(read_jsonl(write(tmp_path / "a.jsonl", rows), "s", "t"))
+    assert found == [Pair("a", ("3",)), Pair("b", ("-0.25",)), Pair("c", ("1", "x"))]
+    file = write(tmp_path / "b.jsonl", '{"s": "a", "t": true}')
+    with pytest.raises(ValueError, match=r"the target of .* is of type bool: give text"):
+        list(read_jsonl(file, "s", "t"))
+
+
 def test_json_columns_have_no_numbers(tmp_path):
     data = TableData(
         kind="jsonl", train=write(tmp_path / "a.jsonl", '{"s": "a", "t": "B"}'), source=0

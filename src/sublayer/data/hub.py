@@ -39,6 +39,7 @@ def _rows(data: HubData, split: str) -> Iterator[dict[str, Any]]:
         ) from error
     label = rows.features.get(data.target)
     for row in rows:
-        if isinstance(label, datasets.ClassLabel) and row[data.target] in range(label.num_classes):
-            row[data.target] = label.int2str(row[data.target])
+        if isinstance(label, datasets.ClassLabel):  # of which -1 is none
+            known = row[data.target] in range(label.num_classes)
+            row[data.target] = label.int2str(row[data.target]) if known else None
         yield row

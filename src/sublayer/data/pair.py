@@ -21,6 +21,7 @@ class Pair:
 def make_pair(source: object, target: object, where: str, *second: object) -> Pair:
     """A pair from values of any type that were found at `where`; the target may be a list of texts.
 
+    A number may stand for a target, as a label or a value to learn; it is taken as it is written.
     `second` is nothing, or one value.
 
     Raises:
@@ -31,9 +32,14 @@ def make_pair(source: object, target: object, where: str, *second: object) -> Pa
         raise ValueError(f"the target of {where} is an empty list: give at least one text")
     return Pair(
         _text(source, f"the source of {where}"),
-        tuple(_text(t, f"the target of {where}") for t in targets),
+        tuple(_text(_written(t), f"the target of {where}") for t in targets),
         _text(second[0], f"the second text of {where}") if second else None,
     )
+
+
+def _written(value: object) -> object:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if is_number else value
 
 
 def _text(value: object, what: str) -> str:
