@@ -136,6 +136,22 @@ def test_labels_are_alike(name, make_folder, tmp_path):
         assert found == pytest.approx(expected, abs=1e-5)
 
 
+def test_one_label_of_no_said_kind_is_a_number(make_folder, tmp_path):
+    theirs = make_folder("bert labels", tmp_path, num_labels=1)
+    keys = json.loads((tmp_path / "config.json").read_text())
+    assert keys.get("problem_type") is None
+    tokenizer = hf.AutoTokenizer.from_pretrained(tmp_path)
+    (found,) = sublayer.load(tmp_path).results(["the quick fox"])[0]
+    with torch.no_grad():
+        logits = theirs(**tokenizer("the quick fox", return_tensors="pt")).logits
+    assert found.fields == {"value": pytest.approx(float(logits), abs=1e-5)}
+    (tmp_path / "config.json").write_text(json.dumps(keys | {"problem_type": "ranking"}))
+    with pytest.raises(
+        ValueError, match=r"problem_type 'ranking' in config\.json is none of single"
+    ):
+        sublayer.load(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["bert tags", "gpt2 tags"])
 def test_tags_are_those_of_first_pieces(name, make_folder, tmp_path):
     theirs = make_folder(name, tmp_path)

@@ -158,7 +158,7 @@ def _image_labels(
 def _classifier(network: Classifier, vocabulary: Vocabulary, keys: Mapping[str, Any]) -> Predictor:
     makers: dict[str, Callable[[], Predictor]] = {
         "ForSequenceClassification": lambda: Labels(
-            network, vocabulary, TARGETS[keys.get("problem_type") or "single_label_classification"]
+            network, vocabulary, _targets(keys, len(vocabulary.labels))
         ),
         "ForTokenClassification": lambda: Tags(network, vocabulary),
         "ForQuestionAnswering": lambda: Answers(
@@ -170,6 +170,16 @@ def _classifier(network: Classifier, vocabulary: Vocabulary, keys: Mapping[str, 
         if name.endswith(end):
             return make()
     raise ValueError(f"nothing here uses an architecture '{name}'; known ends: {', '.join(makers)}")
+
+
+def _targets(keys: Mapping[str, Any], n_labels: int) -> Targets:
+    """As `problem_type` says; without it, one label by itself is a number, as in transformers."""
+    problem = keys.get("problem_type")
+    if problem is None:
+        return "number" if n_labels == 1 else "one"
+    if problem not in TARGETS:
+        raise ValueError(f"problem_type {problem!r} in config.json is none of {', '.join(TARGETS)}")
+    return TARGETS[problem]
 
 
 def _vectors(network: Encoder, vocabulary: Vocabulary, folder: Path) -> Vectors:
