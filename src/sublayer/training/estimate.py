@@ -15,7 +15,7 @@ import numpy as np
 from torch import nn
 
 from sublayer.config.schema import Recipe
-from sublayer.data.batch import Batch, Step
+from sublayer.data.batch import Batch, Pairs, Step
 from sublayer.data.example import Example
 from sublayer.data.pair import Pair
 from sublayer.data.source import read
@@ -128,9 +128,12 @@ def _batches(task: Task, store: Store) -> list[Step]:
 
 
 def _shapes(batch: Any) -> list[Shape]:
-    """Of what the network is called with."""
+    """Of what the network is called with; pairs of texts that it reads apart are rows of texts."""
     if isinstance(batch, Batch):
         return [tuple(batch.source.shape), tuple(batch.target_in.shape)]
+    if isinstance(batch, Pairs):
+        longest = max(batch.source.inputs.shape[1], batch.target.inputs.shape[1])
+        return [(2 * batch.tokens, longest)]
     return [tuple(batch.inputs.shape)]
 
 
