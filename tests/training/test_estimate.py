@@ -37,7 +37,7 @@ def test_every_recipe_that_needs_no_other_data(path, monkeypatch):
     monkeypatch.setattr(estimate, "read", some)
     monkeypatch.setattr(estimate, "STEPS", 1)
     found = estimate.estimate(recipe)
-    assert found.examples >= EXAMPLES
+    assert found.examples > 0
     assert found.count.forward > 0
     assert found.training.total > 16 * found.count.parameters
     assert 0 < found.tokens_per_second < float("inf")
