@@ -220,7 +220,7 @@ class _Beams:
             ]
         self.past = self.past.take(parents).then(tokens)
         self.totals, self.rows = kept.totals[index], [self.rows[i] for i in going]
-        self.decoding.reorder(parents)
+        self.decoding.reorder(parents, self.width * self.options.groups.count)
 
     def _cut(self, kept: _Kept, i: int) -> None:
         """The limit ends what has not ended by itself."""
@@ -258,7 +258,7 @@ def beam_search(
     if options.groups.count > 1:
         index = torch.arange(len(rows), device=logits.device)
         index = index.repeat_interleave(options.groups.count)
-        decoding.reorder(index)
+        decoding.reorder(index, options.groups.count)
         logits, past = logits[index], past.take(index)
         pieces = [pieces[i] for i in index.tolist()] if pieces else ()
     beams = _Beams(decoding, list(rows), options, stops, past, pieces)

@@ -14,62 +14,85 @@ from sublayer.models.base import EncoderDecoder, LanguageModel
 
 
 class Decoding(ABC):
-    """Abstract. Texts that grow by a token a step, one a row; searches drop and repeat rows."""
+    """Abstract. Texts that grow by a token a step; searches drop, repeat and branch them.
+
+    Each text has the same number of hypotheses, one after another: rows of tokens and of logits.
+    """
 
     @abstractmethod
     def start(self) -> Tensor:
-        """Logits `b v` of each row's first token."""
+        """Logits `b v` of each text's first token."""
 
     @abstractmethod
     def step(self, tokens: Tensor) -> Tensor:
         """The tokens just written, `r` -> logits `r v` of those after them."""
 
     @abstractmethod
-    def reorder(self, index: Tensor) -> None:
-        """Row i becomes what row `index[i]` was."""
+    def reorder(self, index: Tensor, width: int = 1) -> None:
+        """Row i becomes what row `index[i]` was; from now on each text has `width` rows."""
+
+
+class _Attending(Decoding):
+    """Abstract. Rows of a text are lanes of one row of the state, so they share its past."""
+
+    def __init__(self) -> None:
+        self.state, self.width = State(), 1
+
+    def reorder(self, index: Tensor, width: int = 1) -> None:
+        """Row i becomes what row `index[i]` was; from now on each text has `width` rows."""
+        before, self.width = self.width, width
+        if before == width == 1:
+            self._take(index)
+            return
+        rows = index.view(-1, width)
+        texts = rows[:, 0] // before
+        self._take(texts)
+        self.state.branch(rows - texts.unsqueeze(1) * before)
+
+    def _take(self, texts: Tensor) -> None:
+        """Text i becomes what text `texts[i]` was."""
+        self.state.reorder(texts)
 
 
 @final
-class FromSource(Decoding):
+class FromSource(_Attending):
     """A decoder writes from a memory `b k m`, beginning with the token `start`."""
 
     def __init__(
         self, network: EncoderDecoder, memory: Tensor, source_valid: Tensor | None, start: int
     ) -> None:
+        super().__init__()
         self.network, self.memory, self.source_valid = network, memory, source_valid
-        self.first, self.state = start, State()
-        self.sources = torch.arange(len(memory), device=memory.device)  # which a row belongs to
+        self.first = start
 
     def start(self) -> Tensor:
-        """Logits `b v` of each row's first token."""
-        return self.step(torch.full_like(self.sources, self.first))
+        """Logits `b v` of each text's first token."""
+        return self.step(torch.full((len(self.memory),), self.first, device=self.memory.device))
 
     def step(self, tokens: Tensor) -> Tensor:
         """The tokens just written, `r` -> logits `r v` of those after them."""
-        new = tokens.unsqueeze(1)
-        return self.network.decode(new, self.memory, self.source_valid, self.state)[:, -1]
+        new = tokens.view(-1, self.width)
+        return self.network.decode(new, self.memory, self.source_valid, self.state).flatten(0, 1)
 
-    def reorder(self, index: Tensor) -> None:
-        """Row i becomes what row `index[i]` was."""
-        sources = self.sources[index]
-        # beams of one source share what was made from it, and it is larger than what they wrote
-        moved = not torch.equal(sources, self.sources)
-        self.state.reorder(index, once=moved)
-        if moved:
-            self.sources, self.memory = sources, self.memory[index]
-            self.source_valid = None if self.source_valid is None else self.source_valid[index]
+    def _take(self, texts: Tensor) -> None:
+        if len(texts) == len(self.memory) and _is_in_order(texts):
+            return
+        super()._take(texts)
+        self.memory = self.memory[texts]
+        self.source_valid = None if self.source_valid is None else self.source_valid[texts]
 
 
 @final
-class FromPrompt(Decoding):
+class FromPrompt(_Attending):
     """A language model goes on from prompts of at least one token, which may differ in length."""
 
     def __init__(self, network: LanguageModel, prompts: Sequence[Sequence[int]]) -> None:
+        super().__init__()
         assert all(prompts), "a language model needs a token to go on from"
-        self.network, self.prompts, self.state = network, prompts, State()
+        self.network, self.prompts = network, prompts
 
     def start(self) -> Tensor:
-        """Logits `b v` of each row's first token, from one pass over all prompts."""
+        """Logits `b v` of each text's first token, from one pass over all prompts."""
         device = next(self.network.parameters()).device
         lengths = torch.tensor([len(prompt) for prompt in self.prompts])
         longest = int(lengths.max())
@@ -83,8 +106,8 @@ class FromPrompt(Decoding):
 
     def step(self, tokens: Tensor) -> Tensor:
         """The tokens just written, `r` -> logits `r v` of those after them."""
-        return self.network(tokens.unsqueeze(1), state=self.state)[:, -1]
+        return self.network(tokens.view(-1, self.width), state=self.state).flatten(0, 1)
 
-    def reorder(self, index: Tensor) -> None:
-        """Row i becomes what row `index[i]` was."""
-        self.state.reorder(index)
+
+def _is_in_order(index: Tensor) -> bool:
+    return torch.equal(index, torch.arange(len(index), device=index.device))

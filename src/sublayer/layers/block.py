@@ -82,9 +82,12 @@ class Stack(nn.Module):
         assert valid is None or state is not None, "without a state, padding is the mask's"
         if state is None:
             positions = past = torch.arange(x.shape[1], device=x.device)
+            self.position.reach(len(past))
         else:
-            positions, past = state.advance(x.shape[1], x.device, valid)
-        self.position.reach(len(past) if past.ndim == 1 else int(positions.max()) + 1)
+            span = None if mask is None else mask.span
+            positions, past = state.advance(x.shape[1], x.device, valid, span=span)
+            self.position.reach(state.reach)
+            mask = state.narrow(mask, x.shape[1])
         frame = Frame(positions, past, mask, self.position)
         memory_frame = None
         if memory is not None:

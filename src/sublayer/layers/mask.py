@@ -23,6 +23,11 @@ class Mask(ABC):
     def __call__(self, q_pos: Tensor, k_pos: Tensor) -> Tensor:
         """The dense tensor."""
 
+    @property
+    def span(self) -> int | None:
+        """Keys so many positions away, or more, are seen by nobody; None: there is no bound."""
+        return None
+
     def __and__(self, other: Mask) -> Mask:
         return Both(self, other)
 
@@ -45,6 +50,12 @@ class Both(Mask):
         """The dense tensor."""
         return self.a(q_pos, k_pos) & self.b(q_pos, k_pos)
 
+    @property
+    def span(self) -> int | None:
+        """The nearer bound."""
+        bounds = [mask.span for mask in (self.a, self.b) if mask.span is not None]
+        return min(bounds, default=None)
+
 
 @final
 @dataclass(frozen=True)
@@ -57,6 +68,12 @@ class Either(Mask):
     def __call__(self, q_pos: Tensor, k_pos: Tensor) -> Tensor:
         """The dense tensor."""
         return self.a(q_pos, k_pos) | self.b(q_pos, k_pos)
+
+    @property
+    def span(self) -> int | None:
+        """The farther bound, if both have one."""
+        a, b = self.a.span, self.b.span
+        return None if a is None or b is None else max(a, b)
 
 
 @final
@@ -95,6 +112,11 @@ class Window(Mask):
         """The dense tensor."""
         return (q_pos.unsqueeze(-1) - k_pos.unsqueeze(-2)).abs() < self.size
 
+    @property
+    def span(self) -> int:
+        """Its size."""
+        return self.size
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -107,3 +129,15 @@ class Padding(Mask):
         """The dense tensor."""
         seen = self.valid[:, k_pos] if k_pos.ndim == 1 else self.valid.gather(1, k_pos)
         return seen.unsqueeze(-2)  # b 1 k
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Given(Mask):
+    """As a tensor says that is at hand, `b q k` (bool), for these queries and keys alone."""
+
+    allowed: Tensor
+
+    def __call__(self, q_pos: Tensor, k_pos: Tensor) -> Tensor:
+        """The dense tensor."""
+        return self.allowed

@@ -121,9 +121,14 @@ class LocationBased(Score):
         Raises:
             ValueError: more keys than places the score was made for.
         """
-        places, n = self.weight.out_features, k.shape[-2]
-        if n > places:
+        places, n, scores = self.weight.out_features, k.shape[-2], self.weight(q)  # ... q places
+        in_slots = frame is not None and frame.q_pos is not frame.k_pos
+        if frame is not None and in_slots and frame.k_pos.ndim == 2:
+            # what stands beyond all places is padding
+            where = frame.k_pos.clamp_max(places - 1)[:, None, None]
+            return scores.gather(-1, where.expand(*scores.shape[:-1], -1))
+        if n > places and (frame is None or int(frame.k_pos.max()) >= places):
             raise ValueError(
                 f"{n} keys, but the location score has {places} places; raise its max_length"
             )
-        return self.weight(q)[..., :n]
+        return scores[..., frame.k_pos] if frame is not None and in_slots else scores[..., :n]

@@ -1,0 +1,105 @@
+"""Keys and values of one layer, in memory taken ahead."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+LEAST = 16
+"""Slots that a cache has room for at first, at least."""
+
+
+@final
+class Cache:
+    """Keys and values `b g k d`, as views of buffers that have room for more rows and slots.
+
+    A step writes what is new and copies nothing: when the room is used up it doubles, so that a
+    long text copies each key a constant number of times.
+    """
+
+    def __init__(self) -> None:
+        self.rows, self.length = 0, 0
+        self._buffers: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def keys(self) -> Tensor:
+        """`b g k d`."""
+        assert self._buffers is not None
+        return self._buffers[0][: self.rows, :, : self.length]
+
+    @property
+    def values(self) -> Tensor:
+        """`b g k d`."""
+        assert self._buffers is not None
+        return self._buffers[1][: self.rows, :, : self.length]
+
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """What is new goes behind what is there; all comes back."""
+        old, self.rows, self.length = self.length, len(k), self.length + k.shape[2]
+        if self._buffers is None:
+            self._buffers = (self._room(k, self.rows), self._room(v, self.rows))
+        elif self.length > self._buffers[0].shape[2]:
+            self._grow(self.rows, old)
+        buffers = self._buffers
+        buffers[0][: self.rows, :, old : self.length] = k
+        buffers[1][: self.rows, :, old : self.length] = v
+        return self.keys, self.values
+
+    def _room(self, like: Tensor, rows: int) -> Tensor:
+        """An empty buffer with room for twice what there is."""
+        return like.new_empty(rows, like.shape[1], max(2 * self.length, LEAST), like.shape[3])
+
+    def _grow(self, rows: int, length: int) -> None:
+        assert self._buffers is not None
+        new = [self._room(buffer, rows) for buffer in self._buffers]
+        for to, buffer in zip(new, self._buffers, strict=True):
+            there = min(rows, len(buffer))
+            to[:there, :, :length] = buffer[:there, :, :length]
+        self._buffers = (new[0], new[1])
+
+    def reorder(self, index: Tensor) -> None:
+        """Row i becomes what row `index[i]` was; only rows that move are copied."""
+        if self._buffers is None:
+            return
+        rows = len(index)
+        if rows > len(self._buffers[0]):
+            self._grow(rows, self.length)
+            self.rows = rows
+        moved = (index != torch.arange(rows, device=index.device)).nonzero().squeeze(1)
+        if len(moved):
+            origins = index[moved]
+            for buffer in self._buffers:
+                held = buffer[:, :, : self.length]
+                held[moved] = held[origins]
+        self.rows = rows
+
+    def absorb(self, other: Cache) -> None:
+        """Rows of another come behind the own ones; what a row has no slots for is zeros."""
+        mine, rows = self.rows, self.rows + other.rows
+        length = max(self.length, other.length)
+        assert self._buffers is not None and other._buffers is not None
+        old, self.length = self.length, length
+        if rows > len(self._buffers[0]) or length > self._buffers[0].shape[2]:
+            self._grow(rows, old)
+        for buffer, theirs in zip(self._buffers, other._buffers, strict=True):
+            buffer[:mine, :, old:length] = 0
+            buffer[mine:rows, :, : other.length] = theirs[: other.rows, :, : other.length]
+            buffer[mine:rows, :, other.length : length] = 0
+        self.rows = rows
+
+    def keep(self, slots: Tensor) -> None:
+        """Only the slots `k`, or `b k`, stay, in this order."""
+        assert self._buffers is not None
+        n = slots.shape[-1]
+        for buffer in self._buffers:
+            if slots.ndim == 1:
+                kept = buffer[: self.rows].index_select(2, slots)
+            else:  # as rows of one long table, which is a copy of whole vectors
+                g, room, d = buffer.shape[1:]
+                first = torch.arange(self.rows * g, device=slots.device).view(self.rows, g, 1)
+                places = (first * room + slots.unsqueeze(1)).flatten()
+                kept = buffer.view(-1, d).index_select(0, places).view(self.rows, g, n, d)
+            buffer[: self.rows, :, :n] = kept
+        self.length = n
