@@ -133,6 +133,12 @@ CASES = {  # their class, configuration, keys, and what makes the tokenizer
         BERT | {"type_vocab_size": 1},
         ROBERTA,
     ),
+    "roberta tags": (
+        hf.RobertaForTokenClassification,
+        hf.RobertaConfig,
+        BERT | {"type_vocab_size": 1} | NAMED,
+        ROBERTA,
+    ),
     "gpt2": (hf.GPT2LMHeadModel, hf.GPT2Config, GPT, GPT2),
     "gpt2 tags": (hf.GPT2ForTokenClassification, hf.GPT2Config, GPT | NAMED, GPT2),
     "gpt2 labels": (

@@ -21,7 +21,7 @@ from sublayer.tasks.images import ImageLabels
 from sublayer.tasks.language import TextGoesOn
 from sublayer.tasks.masked import Fills
 from sublayer.tasks.seq2seq import TextToText
-from sublayer.tasks.tag import Tags
+from sublayer.tasks.tag import Tags, pieces_of
 from sublayer.training.convert import convert, differences
 
 TEXTS = ["the quick fox", "a lazy dog and the brown fox runs", "home"]
@@ -29,6 +29,7 @@ USES = {
     "bert bare": Vectors,
     "bert labels": Labels,
     "bert tags": Tags,
+    "roberta tags": Tags,
     "bert answers": Answers,
     "roberta answers": Answers,
     "gpt2": TextGoesOn,
@@ -152,21 +153,23 @@ def test_one_label_of_no_said_kind_is_a_number(make_folder, tmp_path):
         sublayer.load(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["bert tags", "gpt2 tags"])
+@pytest.mark.parametrize("name", ["bert tags", "roberta tags", "gpt2 tags"])
 def test_tags_are_those_of_first_pieces(name, make_folder, tmp_path):
     theirs = make_folder(name, tmp_path)
-    tokenizer = hf.AutoTokenizer.from_pretrained(tmp_path)
-    words = ["foxs", "jumps", "runing"]
-    pieces = [tokenizer.encode(word, add_special_tokens=False) for word in words]
-    ids, begin = [id for piece in pieces for id in piece], 0
-    if name == "bert tags":
-        ids, begin = [tokenizer.cls_token_id, *ids, tokenizer.sep_token_id], 1
+    spaced = {} if name == "bert tags" else {"add_prefix_space": True}
+    tokenizer = hf.AutoTokenizer.from_pretrained(tmp_path, **spaced)
+    words = ["foxs", "jumps", "the", "runing"]
+    given = tokenizer(words, is_split_into_words=True, return_tensors="pt")
     with torch.no_grad():
-        told = theirs(torch.tensor([ids])).logits[0].argmax(-1).tolist()
-    places = [begin + sum(map(len, pieces[:i])) for i in range(len(words))]
-    expected = [("no", "maybe", "yes")[told[place]] for place in places]
-    found = sublayer.load(tmp_path).tag([words])[0]
-    assert [tag for tag, _ in found] == expected
+        told = theirs(**given).logits[0].softmax(-1)
+    firsts = [given.word_ids(0).index(number) for number in range(len(words))]
+    p, best = told[firsts].max(-1)
+    ours = sublayer.load(tmp_path)
+    ((ids, places),) = pieces_of(words, ours.vocabulary.text, 40)
+    assert (ids, places) == (given["input_ids"][0].tolist(), firsts)
+    found = ours.tag([words])[0]
+    assert [tag for tag, _ in found] == [("no", "maybe", "yes")[label] for label in best]
+    assert [share for _, share in found] == pytest.approx(p.tolist(), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["bert answers", "roberta answers"])

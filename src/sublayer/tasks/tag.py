@@ -60,7 +60,7 @@ def pieces_of(
     begin = len(tokenizer.opening)
     ids: list[int] = []
     firsts: list[int] = []
-    for pieces in tokenizer.encode_batch(words):
+    for pieces in tokenizer.encode_words(words):
         word = (pieces or [tokenizer.special.unk])[:room]
         if len(ids) + len(word) > room:
             yield wrap(ids, None, tokenizer), firsts

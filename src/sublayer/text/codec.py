@@ -28,6 +28,10 @@ class Codec(ABC):
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text alone."""
 
+    def encode_words(self, words: Sequence[str]) -> list[list[int]]:
+        """Ids of each word, as it stands behind another."""
+        return self.encode_batch(words)
+
     @abstractmethod
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """Where in `text` the piece of each id begins and ends, in characters."""
@@ -189,6 +193,10 @@ class ForeignCodec(OverPipeline):
         """Ids of each text alone."""
         encoded = self.pipeline.encode_batch_fast(list(texts), add_special_tokens=False)
         return [text.ids for text in encoded]
+
+    def encode_words(self, words: Sequence[str]) -> list[list[int]]:
+        """Ids of each word, with the space before it where pieces of bytes have it in them."""
+        return self.encode_batch([f" {word}" if self._byte_level else word for word in words])
 
     def piece(self, id: int) -> str | None:
         """What an id stands for, for people."""

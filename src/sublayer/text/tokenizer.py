@@ -98,6 +98,10 @@ class Tokenizer:
         """Ids of each text, without begin and end."""
         return self.codec.encode_batch(list(texts))
 
+    def encode_words(self, words: Iterable[str]) -> list[list[int]]:
+        """Ids of each word of a text that comes in words."""
+        return self.codec.encode_words(list(words))
+
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """Where in `text` the piece of each id of `encode` begins and ends, in characters."""
         return self.codec.offsets(text)
