@@ -86,8 +86,8 @@ def test_what_cannot_be_converted(sublayer, run, theirs, tmp_path):
     keys = json.loads((theirs / "config.json").read_text())
     for changed, words in (
         ({"model_type": "mamba"}, "model_type 'mamba' is not known here"),
-        ({"n_layer": 3}, "tensor 'stack.blocks.2."),
-        ({"n_layer": 1}, "tensor 'stack.blocks.1."),
+        ({"n_layer": 3}, "tensor 'transformer.h.2."),
+        ({"n_layer": 1}, "tensor 'transformer.h.1."),
     ):
         (theirs / "config.json").write_text(json.dumps(keys | changed))
         status, _, err = sublayer("convert", theirs, new)

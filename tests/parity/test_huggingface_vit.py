@@ -121,7 +121,7 @@ def test_there_and_back_is_exact(case):
     [
         ({"image_size": [8, 16]}, r"image_size \[8, 16\] is not supported: images and patches are"),
         ({"patch_size": [4, 8]}, r"patch_size \[4, 8\] is not supported"),
-        ({"pooler_act": "relu"}, "pooler_act 'relu' is not supported: only tanh"),
+        ({"pooler_act": "relu"}, "pooler_act = 'relu' is not supported, only 'tanh'"),
         ({"pooler_output_size": 16}, "pooler_output_size 16 is not supported: only hidden_size"),
         ({"architectures": ["ViTForMaskedImageModeling"]}, "'ViTForMaskedImageModeling' is not"),
     ],

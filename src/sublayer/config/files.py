@@ -157,6 +157,19 @@ def load_json(path: Path) -> Any:
         ) from None
 
 
+def load_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file, which it names, is not JSON, or JSON of another kind.
+    """
+    value = load_json(path)
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: holds a JSON {type(value).__name__}, but an object is needed")
+    return value
+
+
 # ---- whole or not there --------------------------------------------------------------------------
 
 FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -30,9 +30,10 @@ from sublayer.models.base import (
 from sublayer.models.huggingface import (
     CONVENTIONS,
     Convention,
-    architecture_of,
+    known_architecture,
     our_word,
     read_n_labels,
+    refuse_others,
     their_word,
     to_our_keys,
     to_their_keys,
@@ -172,12 +173,12 @@ HF_KEYS: dict[str, str] = {
     "layer_norm_eps": "norm_eps",
 }
 HF_HEADS = {
+    "AlbertModel": "none",
     "AlbertForPreTraining": "masked_and_pairs",
     "AlbertForMaskedLM": "masked",
     "AlbertForSequenceClassification": "classify",
     "AlbertForTokenClassification": "tag",
     "AlbertForQuestionAnswering": "answer",
-    "AlbertModel": "none",
 }
 
 
@@ -187,10 +188,8 @@ def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
         if theirs.get(key, 1) != 1:
             raise ValueError(f"{key} {theirs[key]} is not supported: one block for all layers")
     act = our_word(HF_ACTIVATIONS, theirs, "hidden_act", "gelu_new")
-    architecture = architecture_of(theirs, "AlbertModel")
-    if architecture not in HF_HEADS:
-        raise ValueError(f"architecture '{architecture}' is not known here")
-    head = HF_HEADS[architecture]
+    refuse_others(theirs, {"position_embedding_type": "absolute"})
+    head = HF_HEADS[known_architecture(theirs, list(HF_HEADS))]
     if head == "masked" and "sop_classifier.classifier.weight" in tensors:
         head = "masked_and_pairs"  # published folders may hold more than the class that they name
     ours = to_our_keys(theirs, HF_KEYS) | {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Set
 from functools import partial
 from typing import Any, ClassVar, Literal, final
@@ -38,6 +37,7 @@ from sublayer.models.bert_names import (
     HF_CLASSIFIERS,
     HF_DISTILBERT,
     HF_HEADS,
+    ONLY,
     ROBERTA,
     TAGS,
 )
@@ -46,9 +46,11 @@ from sublayer.models.huggingface import (
     CONVENTIONS,
     Convention,
     Reader,
-    architecture_of,
+    known_architecture,
+    needed_number,
     our_word,
     read_n_labels,
+    refuse_others,
     their_word,
     to_our_keys,
     to_their_keys,
@@ -184,21 +186,25 @@ class BertConfig(PartsConfig):
         return Block(self._residual(attention), self._residual(self._feedforward(self.d_ff)))
 
 
-def _reader(keys: Mapping[str, str], skipped: int) -> Reader:
+def _reader(keys: Mapping[str, str], name: str) -> Reader:
     """From Hugging Face's `config.json` to our keys."""
 
     def read(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
+        refuse_others(theirs, ONLY)
         ours = to_our_keys(theirs, keys)
+        # RoBERTa's positions are counted from behind its padding
+        skipped = 1 + needed_number({"pad_token_id": 1, **theirs}, "pad_token_id")
+        skipped = skipped if name == "Roberta" else 0
         act_key = "activation" if "activation" in theirs else "hidden_act"
-        head = _read_head(theirs, tensors)
+        head = _read_head(theirs, tensors, name)
         ours |= {
+            "max_length": needed_number(theirs, "max_position_embeddings") - skipped,
             "activation": our_word(HF_ACTIVATIONS, theirs, act_key, "gelu"),
             "head": head,
             "pooler": "pooler.dense.weight" in tensors and head not in LABELS,
             "skipped_positions": skipped,
             "classifier": HF_CLASSIFIERS[theirs["model_type"]],
         }
-        ours["max_length"] -= skipped
         if head in LABELS:
             ours |= {"n_labels": read_n_labels(theirs), "head_dropout": _read_dropout(theirs, head)}
         return {"n_segments": 0} | ours
@@ -206,12 +212,9 @@ def _reader(keys: Mapping[str, str], skipped: int) -> Reader:
     return read
 
 
-def _read_head(theirs: Mapping[str, Any], tensors: Set[str]) -> str:
-    architecture = architecture_of(theirs, "Model")
-    found = re.fullmatch(rf"[A-Za-z]*?({'|'.join(HF_HEADS)})", architecture)
-    if found is None:
-        raise ValueError(f"architecture '{architecture}' is not known here")
-    head = HF_HEADS[found[1]]
+def _read_head(theirs: Mapping[str, Any], tensors: Set[str], name: str) -> str:
+    architecture = known_architecture(theirs, [name + end for end in HF_HEADS])
+    head = HF_HEADS[architecture.removeprefix(name)]
     # published folders may hold more than the class that they name: bert-base-uncased does
     has_pairs = head == "masked" and "cls.seq_relationship.weight" in tensors
     return "masked_and_pairs" if has_pairs else head
@@ -235,6 +238,7 @@ def _writer(keys: Mapping[str, str]) -> Callable[[FamilyConfig], dict[str, Any]]
         }
         theirs = to_their_keys(config, keys)
         theirs |= {key: words[own] for key, own in keys.items() if own in words}
+        theirs |= {} if _pad(config) is None else {"pad_token_id": _pad(config)}
         return theirs | (_write_labels(config) if config.head in LABELS else {})
 
     return write
@@ -273,7 +277,13 @@ def _names(table: list[Rule]) -> Callable[[FamilyConfig], list[Rule]]:
 def _unused(config: FamilyConfig) -> list[str]:
     assert isinstance(config, BertConfig)
     is_read = config.head == "classify" and config.classifier == "tanh"
-    return [r"pooler\..*"] if config.head in LABELS and not is_read else []
+    pooler = [r"pooler\..*"] if config.head in LABELS and not is_read else []
+    return pooler if config.tied else [*pooler, r"cls\.predictions\.bias", r"lm_head\.bias"]
+
+
+def _pad(config: FamilyConfig) -> int | None:
+    assert isinstance(config, BertConfig)
+    return config.skipped_positions - 1 if config.skipped_positions else None
 
 
 def _departs(config: FamilyConfig, kind: str) -> list[str]:
@@ -297,10 +307,10 @@ def _departs(config: FamilyConfig, kind: str) -> list[str]:
     return config.departures() + [told for told, is_so in others.items() if is_so]
 
 
-for _type, _name, _table, _keys, _skipped in (
-    ("bert", "Bert", BERT, HF_BERT, 0),
-    ("roberta", "Roberta", ROBERTA, HF_BERT, 2),
-    ("distilbert", "DistilBert", DISTILBERT, HF_DISTILBERT, 0),
+for _type, _name, _table, _keys in (
+    ("bert", "Bert", BERT, HF_BERT),
+    ("roberta", "Roberta", ROBERTA, HF_BERT),
+    ("distilbert", "DistilBert", DISTILBERT, HF_DISTILBERT),
 ):
     CONVENTIONS.add(_type)(
         Convention(
@@ -308,13 +318,13 @@ for _type, _name, _table, _keys, _skipped in (
             model_type=_type,
             architecture=_architecture(_name),
             bare=f"{_name}Model",
-            pad=_skipped - 1 if _skipped else None,
+            pad=_pad,
             prefix=f"{_type}.",
             names=_names(_table),
             constants=(r"embeddings\.position_ids",),
             unused=_unused,
             outside=r"(cls|lm_head|vocab_\w+|(pre_)?classifier|qa_outputs)\..*",
-            read=_reader(_keys, _skipped),
+            read=_reader(_keys, _name),
             write=_writer(_keys),
             departs=partial(_departs, kind=_type),
         )

@@ -34,13 +34,15 @@ HF_DISTILBERT: dict[str, str] = {
     "tie_word_embeddings": "tied",
 }
 HF_HEADS = {
+    "Model": "none",
     "ForPreTraining": "masked_and_pairs",
     "ForMaskedLM": "masked",
     "ForSequenceClassification": "classify",
     "ForTokenClassification": "tag",
     "ForQuestionAnswering": "answer",
-    "Model": "none",
 }
+ONLY = {"is_decoder": False, "add_cross_attention": False, "position_embedding_type": "absolute"}
+"""Keys of theirs that have one value here."""
 HF_CLASSIFIERS = {"bert": "tanh", "roberta": "dropout_tanh", "distilbert": "relu"}
 DISTIL_DROPOUTS = {"classify": ("seq_classif_dropout", 0.2), "answer": ("qa_dropout", 0.1)}
 """DistilBERT's keys for `head_dropout`, and what holds without them."""

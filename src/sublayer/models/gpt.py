@@ -33,9 +33,10 @@ from sublayer.models.choices import (
 from sublayer.models.huggingface import (
     CONVENTIONS,
     Convention,
-    architecture_of,
+    known_architecture,
     our_word,
     read_n_labels,
+    refuse_others,
     their_word,
     to_our_keys,
     to_their_keys,
@@ -171,11 +172,19 @@ HF_HEADS = {
     "GPT2ForQuestionAnswering": "answer",
 }
 
+ONLY = {
+    "scale_attn_weights": True,
+    "scale_attn_by_inverse_layer_idx": False,
+    "add_cross_attention": False,
+}
+"""Keys of theirs that have one value here."""
+
 
 def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
     """Hugging Face's `config.json` as our keys."""
     act = our_word(HF_ACTIVATIONS, theirs, "activation_function", "gelu_new")
-    head = HF_HEADS.get(architecture_of(theirs, ""), "lm")
+    head = HF_HEADS[known_architecture(theirs, list(HF_HEADS))]
+    refuse_others(theirs, ONLY)
     ours = to_our_keys(theirs, HF_KEYS) | {"activation": act, "head": head}
     if head in LABELS:
         ours |= {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -21,8 +21,15 @@ def network_tensors(network: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach() for name, tensor in (parameters | buffers).items()}
 
 
-def put_tensors(network: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+def put_tensors(
+    network: nn.Module,
+    tensors: Mapping[str, Tensor],
+    where: str,
+    called: Callable[[str], str] = str,
+) -> None:
     """Copy tensors, which come from `where`, into a network of the same shape.
+
+    `called` says how a tensor of ours is called there.
 
     Raises:
         ValueError: a tensor, which it names, is missing, left over, or of another shape.
@@ -30,12 +37,13 @@ def put_tensors(network: nn.Module, tensors: Mapping[str, Tensor], where: str) -
     own = network_tensors(network)
     for name in sorted(own.keys() ^ tensors.keys()):
         raise ValueError(
-            f"{where}: tensor '{name}' is {'missing' if name in own else 'not part of the model'}"
+            f"{where}: tensor '{called(name)}' is "
+            + ("missing" if name in own else "not part of the model")
         )
     for name, tensor in own.items():
         if tensor.shape != tensors[name].shape:
             shapes = f"{list(tensors[name].shape)}, the model's is {list(tensor.shape)}"
-            raise ValueError(f"{where}: tensor '{name}' has shape {shapes}")
+            raise ValueError(f"{where}: tensor '{called(name)}' has shape {shapes}")
         tensor.copy_(tensors[name])
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sublayer.config.files import atomic_write, load_json
+from sublayer.config.files import atomic_write, load_object
 from sublayer.config.registry import Registry
 from sublayer.models.base import FamilyConfig, configure
 from sublayer.models.hub import network_tensors, put_tensors, read_tensors, write_tensors
-from sublayer.models.names import Rule, to_ours, to_theirs
+from sublayer.models.names import Rule, is_known, their_name, to_ours, to_theirs
 
 WEIGHTS = "model.safetensors"
 PICKLES = "pytorch_model*.bin"
@@ -57,7 +57,7 @@ class Convention:
     unused: Callable[[FamilyConfig], Sequence[str]] = lambda config: ()
     outside: str = r"lm_head\..*"
     bare: str = ""
-    pad: int | None = None
+    pad: Callable[[FamilyConfig], int | None] = lambda config: None
 
 
 CONVENTIONS: Registry[Convention] = Registry("Hugging Face model_type")
@@ -108,7 +108,43 @@ def write_labels(n_labels: int) -> dict[str, Any]:
 
 def architecture_of(theirs: Mapping[str, Any], default: str) -> str:
     """The class of transformers in their `config.json`."""
-    return (theirs.get("architectures") or [default])[0]
+    named = theirs.get("architectures") or default
+    return named if isinstance(named, str) else str(named[0])
+
+
+def known_architecture(theirs: Mapping[str, Any], known: Sequence[str]) -> str:
+    """The class of transformers in their `config.json`; where it names none, the first.
+
+    Raises:
+        ValueError: it is not one that is known.
+    """
+    name = architecture_of(theirs, known[0])
+    if name not in known:
+        raise ValueError(f"architecture '{name}' is not known here; known: {', '.join(known)}")
+    return name
+
+
+def needed_number(theirs: Mapping[str, Any], key: str) -> int:
+    """The whole number under a key of their `config.json`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    value = theirs.get(key)
+    if not isinstance(value, int):
+        raise ValueError(f"{key} must be a whole number, got {value!r}; save the model again")
+    return value
+
+
+def refuse_others(theirs: Mapping[str, Any], only: Mapping[str, Any]) -> None:
+    """For keys that change what a model computes, and have one value here.
+
+    Raises:
+        ValueError: a key, which it names, has another.
+    """
+    for key, value in only.items():
+        if theirs.get(key) not in {None, value}:
+            raise ValueError(f"{key} = {theirs[key]!r} is not supported, only {value!r}")
 
 
 def convention_of(keys: Mapping[str, Any], where: Path) -> Convention:
@@ -138,7 +174,10 @@ def read_safetensors(folder: Path) -> dict[str, Tensor]:
     if (folder / WEIGHTS).exists():
         return read_tensors(folder / WEIGHTS)
     if index.exists():
-        files = sorted(set(load_json(index)["weight_map"].values()))
+        parts = load_object(index).get("weight_map")
+        if not isinstance(parts, dict):
+            raise ValueError(f"{index} has no weight_map, so it is damaged; copy it again")
+        files = sorted(set(map(str, parts.values())))
         return {
             name: tensor
             for file in files
@@ -181,18 +220,55 @@ def read_network(
         ValueError: a file is missing or damaged, the architecture is unknown, or a tensor, which is
             named, is missing, left over or of another shape.
     """
-    keys = load_json(folder / "config.json")
+    keys = load_object(folder / "config.json")
     convention = convention_of(keys, folder / "config.json")
-    tensors = _body_names(weights(folder), convention, architecture_of(keys, ""))
-    config = configure(convention.family, **convention.read(keys, tensors.keys()))
-    network = config.build()
-    ours = to_ours(_without(tensors, convention.unused(config)), convention.names(config))
-    wanted = network_tensors(network)
-    # a shared tensor may be written under any of its names; here it has only the first
-    shared = {name for name in network.state_dict() if name not in wanted}
-    ours = {name: tensor for name, tensor in ours.items() if name not in shared}
-    put_tensors(network, ours, str(folder))
+    prefix = convention.prefixes.get(architecture_of(keys, ""), convention.prefix)
+    found = weights(folder)
+    files = {_body_name(file, prefix): file for file in found}
+    tensors = _without({n: found[f].float() for n, f in files.items()}, convention.constants)
+    try:
+        config = configure(convention.family, **convention.read(keys, tensors.keys()))
+    except ValueError as error:
+        raise ValueError(f"{folder / 'config.json'}: {error}") from None
+    network, rules = config.build(), convention.names(config)
+
+    def called(own: str) -> str:
+        name = their_name(own, rules)
+        is_bare = not any(file.startswith(prefix) for file in found)
+        return name if is_bare or re.fullmatch(convention.outside, name) else prefix + name
+
+    tensors = _without(tensors, convention.unused(config))
+    for name in tensors:
+        if not is_known(name, rules):
+            raise ValueError(f"{folder}: tensor '{files[name]}' is not part of the model")
+    try:
+        ours = _once(network, to_ours(tensors, rules), called)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from None
+    put_tensors(network, ours, str(folder), called)
     return convention.family, config, network.eval()
+
+
+def _once(
+    network: nn.Module, tensors: Mapping[str, Tensor], called: Callable[[str], str]
+) -> dict[str, Tensor]:
+    """Tensors that a network shares under their first name, whichever it is that they came under.
+
+    Raises:
+        ValueError: two that are one in the network differ.
+    """
+    first = {tensor.data_ptr(): name for name, tensor in network_tensors(network).items()}
+    state = network.state_dict()
+    out: dict[str, Tensor] = {}
+    for own, tensor in tensors.items():
+        name = first[state[own].data_ptr()] if own in state else own
+        if name in out and not torch.equal(out[name], tensor):
+            raise ValueError(
+                f"tensor '{called(own)}' differs from '{called(name)}', but here they are one; "
+                "such a model is not supported"
+            )
+        out[name] = tensor
+    return out
 
 
 def convention_for(family: str, config: FamilyConfig) -> Convention:
@@ -231,11 +307,12 @@ def write_network(
         ValueError: transformers has no architecture for it.
     """
     convention = convention_for(family, config)
-    pad = extra_keys.get("pad_token_id", convention.pad)
-    if convention.pad is not None and pad != convention.pad:
+    wanted = convention.pad(config)
+    pad = extra_keys.get("pad_token_id", wanted)
+    if wanted is not None and pad != wanted:
         raise ValueError(
             f"transformers counts the positions of a '{convention.model_type}' from its padding, "
-            f"which must have the id {convention.pad}, but this vocabulary has {pad}; "
+            f"which must have the id {wanted}, but this vocabulary has {pad}; "
             "train without skipped_positions"
         )
     theirs = to_theirs(network_tensors(network), convention.names(config))
@@ -261,18 +338,12 @@ def write_network(
     atomic_write(folder / "config.json", json.dumps(keys, indent=2) + "\n")
 
 
-def _body_names(
-    tensors: Mapping[str, Tensor], convention: Convention, architecture: str
-) -> dict[str, Tensor]:
-    """Without prefix and constants, in float32; norms under their names of today."""
-    prefix = convention.prefixes.get(architecture, convention.prefix)
-    short = {name.removeprefix(prefix): t.float() for name, t in tensors.items()}
+def _body_name(name: str, prefix: str) -> str:
+    """Without prefix; that of a norm as it is today."""
+    name = name.removeprefix(prefix)
     for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
-        short = {
-            name.removesuffix(old) + new if name.endswith(old) else name: t
-            for name, t in short.items()
-        }
-    return _without(short, convention.constants)
+        name = name.removesuffix(old) + new if name.endswith(old) else name
+    return name
 
 
 def _without(tensors: Mapping[str, Tensor], patterns: Sequence[str]) -> dict[str, Tensor]:

@@ -37,9 +37,11 @@ from sublayer.models.choices import (
 from sublayer.models.huggingface import (
     CONVENTIONS,
     Convention,
-    architecture_of,
+    known_architecture,
+    needed_number,
     our_word,
     read_n_labels,
+    refuse_others,
     their_word,
     to_our_keys,
     to_their_keys,
@@ -202,6 +204,8 @@ HF_HEADS = {
     "ForTokenClassification": "tag",
     "ForQuestionAnswering": "answer",
 }
+CLASSES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2"}
+"""What the names of transformers' classes begin with, by `model_type`."""
 HF_ACTIVATIONS = {
     "silu": "silu",
     "gelu": "gelu",
@@ -213,13 +217,14 @@ HF_ACTIVATIONS = {
 def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
     """Hugging Face's `config.json`, of any of the three, as our keys."""
     rope = theirs.get("rope_parameters") or theirs.get("rope_scaling") or {}
+    refuse_others({**theirs, **rope}, {"partial_rotary_factor": 1.0})
     return (
         to_our_keys(theirs, HF_KEYS)
         | _read_head(theirs)
         | {
             "activation": our_word(HF_ACTIVATIONS, theirs, "hidden_act", "silu"),
             "theta": float(rope.get("rope_theta", theirs.get("rope_theta", 10_000.0))),
-            "scaling": read_scaling(rope, theirs["max_position_embeddings"]),
+            "scaling": read_scaling(rope, needed_number(theirs, "max_position_embeddings")),
             "window": _read_window(theirs),
             "attention_bias": "qkv"
             if theirs["model_type"] == "qwen2"
@@ -230,8 +235,9 @@ def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
 
 
 def _read_head(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    architecture = architecture_of(theirs, "")
-    head = next((own for their, own in HF_HEADS.items() if architecture.endswith(their)), "lm")
+    name = CLASSES[theirs["model_type"]]
+    architecture = known_architecture(theirs, [name + end for end in HF_HEADS])
+    head = HF_HEADS[architecture.removeprefix(name)]
     if head not in LABELS:
         return {}
     return {
@@ -242,17 +248,21 @@ def _read_head(theirs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_window(theirs: Mapping[str, Any]) -> int | None:
-    window: int | None = theirs.get("sliding_window")
-    if theirs["model_type"] != "qwen2":
-        return window
+    kind = theirs["model_type"]
+    if kind != "qwen2":  # of the others, one has a window, and has it unless it is told otherwise
+        return theirs.get("sliding_window", 4096) if kind == "mistral" else None
     first, layers = theirs.get("max_window_layers", 28), theirs["num_hidden_layers"]
-    if not theirs.get("use_sliding_window") or first >= layers:
+    has_window = [i >= first for i in range(layers)]
+    if theirs.get("layer_types"):
+        has_window = [name == "sliding_attention" for name in theirs["layer_types"]]
+    if not theirs.get("use_sliding_window") or not any(has_window):
         return None
-    if first > 0:
+    if not all(has_window):
         raise ValueError(
-            f"max_window_layers {first} of {layers}: a window in some layers only is not supported"
+            f"{sum(has_window)} of {layers} layers have a window (max_window_layers, layer_types): "
+            "one in some layers only is not supported"
         )
-    return window
+    return theirs.get("sliding_window", 4096)
 
 
 def write_config(config: FamilyConfig) -> dict[str, Any]:
@@ -324,17 +334,20 @@ def _departs(config: FamilyConfig, biases: Set[str], windows: Set[bool]) -> list
         found.append(f"attention_bias = '{config.attention_bias}'")
     if config.feedforward_bias and "all" not in biases:
         found.append("feedforward_bias = true")
+    scaling = config.scaling
+    if scaling and scaling.kind == "dynamic" and scaling.trained != config.max_length:
+        found.append(f"scaling.trained = {scaling.trained} and max_length = {config.max_length}")
     if (config.window is not None) not in windows:
         found.append(f"window = {config.window}")
     return found
 
 
-def _convention(model_type: str, name: str, biases: Set[str], windows: Set[bool]) -> None:
+def _convention(model_type: str, biases: Set[str], windows: Set[bool]) -> None:
     CONVENTIONS.add(model_type)(
         Convention(
             family="llama",
             model_type=model_type,
-            architecture=_architecture(name),
+            architecture=_architecture(CLASSES[model_type]),
             prefix="model.",
             names=_names,
             outside=r"(lm_head|score|qa_outputs)\..*",
@@ -347,6 +360,6 @@ def _convention(model_type: str, name: str, biases: Set[str], windows: Set[bool]
     )
 
 
-_convention("qwen2", "Qwen2", {"qkv"}, {False, True})
-_convention("mistral", "Mistral", {"none"}, {True})
-_convention("llama", "Llama", {"none", "all"}, {False})
+_convention("qwen2", {"qkv"}, {False, True})
+_convention("mistral", {"none"}, {True})
+_convention("llama", {"none", "all"}, {False})

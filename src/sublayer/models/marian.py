@@ -20,6 +20,8 @@ from sublayer.models.base import FAMILIES, EncoderDecoder, FamilyConfig, Fractio
 from sublayer.models.huggingface import (
     CONVENTIONS,
     Convention,
+    known_architecture,
+    needed_number,
     our_word,
     their_word,
     to_our_keys,
@@ -127,6 +129,7 @@ HF_ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "swish": "silu", "silu": "silu
 
 def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
     """Hugging Face's `config.json` as our keys."""
+    known_architecture(theirs, ["MarianMTModel"])
     for key in ("attention_heads", "ffn_dim"):
         sides = [theirs.get(f"{side}_{key}") for side in ("encoder", "decoder")]
         if sides[0] != sides[1]:
@@ -134,8 +137,8 @@ def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
     is_shared = theirs.get("share_encoder_decoder_embeddings", True)
     return to_our_keys(theirs, HF_KEYS) | {
         "activation": our_word(HF_ACTIVATIONS, theirs, "activation_function", "gelu"),
-        "vocab_size": theirs.get("decoder_vocab_size") or theirs["vocab_size"],
-        "source_vocab_size": None if is_shared else theirs["vocab_size"],
+        "vocab_size": theirs.get("decoder_vocab_size") or needed_number(theirs, "vocab_size"),
+        "source_vocab_size": None if is_shared else needed_number(theirs, "vocab_size"),
     }
 
 

@@ -37,7 +37,7 @@ def to_ours(state: Mapping[str, Tensor], table: Sequence[Rule]) -> dict[str, Ten
     """Their tensors under our names.
 
     Raises:
-        ValueError: a name no rule knows.
+        ValueError: a name no rule knows, or two that are one and differ.
     """
     out: dict[str, Tensor] = {}
     for name, tensor in state.items():
@@ -45,8 +45,27 @@ def to_ours(state: Mapping[str, Tensor], table: Sequence[Rule]) -> dict[str, Ten
         tensor = tensor.T if rule.transposed else tensor
         tensor = tensor.squeeze(0) if rule.row else tensor
         parts = tensor.chunk(len(rule.ours)) if len(rule.ours) > 1 else (tensor,)
-        out |= {_fill(ours, found): part for ours, part in zip(rule.ours, parts, strict=True)}
+        for template, part in zip(rule.ours, parts, strict=True):
+            own = _fill(template, found)
+            if own in out and not torch.equal(out[own], part):
+                raise ValueError(f"tensor '{name}' differs from the one that it is tied to")
+            out[own] = part
     return out
+
+
+def is_known(name: str, table: Sequence[Rule]) -> bool:
+    """Whether a name of theirs is in the table."""
+    return any(_match(name, rule.theirs) for rule in table)
+
+
+def their_name(own: str, table: Sequence[Rule]) -> str:
+    """Their name for a tensor of ours, or for the one that holds it.
+
+    Raises:
+        ValueError: a name no rule knows.
+    """
+    rule, found = _find(own, [(rule, ours) for rule in table for ours in rule.ours])
+    return _fill(rule.theirs, found)
 
 
 def to_theirs(state: Mapping[str, Tensor], table: Sequence[Rule]) -> dict[str, Tensor]:
@@ -71,14 +90,16 @@ def _find(
     name: str, candidates: Iterator[tuple[Rule, str]] | Sequence[tuple[Rule, str]]
 ) -> tuple[Rule, dict[str, str]]:
     for rule, template in candidates:
-        pattern = (
-            re.escape(template)
-            .replace(r"\{i\}", r"(?P<i>\d+)")
-            .replace(r"\{p\}", "(?P<p>weight|bias)")
-        )
-        if match := re.fullmatch(pattern, name):
+        if match := _match(name, template):
             return rule, match.groupdict()
     raise ValueError(f"tensor '{name}' has no name here; the weights are of another family")
+
+
+def _match(name: str, template: str) -> re.Match[str] | None:
+    pattern = (
+        re.escape(template).replace(r"\{i\}", r"(?P<i>\d+)").replace(r"\{p\}", "(?P<p>weight|bias)")
+    )
+    return re.fullmatch(pattern, name)
 
 
 def _fill(template: str, found: Mapping[str, str]) -> str:

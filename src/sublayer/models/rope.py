@@ -73,7 +73,9 @@ def read_scaling(rope: Mapping[str, Any], longest: int) -> dict[str, Any] | None
     if kind == "default":
         return None
     ours = {own: rope[key] for key, own in HF_SCALING.items() if rope.get(key) is not None}
-    ours |= {"kind": kind, "trained": ours.get("trained", longest)}
+    # transformers' dynamic scaling counts from `longest`, whatever else is written there
+    trained = longest if kind == "dynamic" else ours.get("trained", longest)
+    ours |= {"kind": kind, "trained": trained}
     ours |= {key: tuple(map(float, ours[key])) for key in ("short", "long") if key in ours}
     ours |= {key: float(ours[key]) for key in ("factor", "low", "high", "strength") if key in ours}
     factor = ours.setdefault("factor", longest / ours["trained"])

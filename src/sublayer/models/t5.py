@@ -23,6 +23,7 @@ from sublayer.models.base import FAMILIES, EncoderDecoder, FamilyConfig, Fractio
 from sublayer.models.huggingface import (
     CONVENTIONS,
     Convention,
+    known_architecture,
     our_word,
     their_word,
     to_our_keys,
@@ -157,6 +158,7 @@ HF_ACTIVATIONS = {  # of `feed_forward_proj`: activation, and whether there is a
 
 def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
     """Hugging Face's `config.json` as our keys; only the tensors tell whether the head is tied."""
+    known_architecture(theirs, ["T5ForConditionalGeneration"])
     activation, gated = our_word(HF_ACTIVATIONS, theirs, "feed_forward_proj", "relu")
     scaled = theirs.get("scale_decoder_outputs", theirs.get("tie_word_embeddings", True))
     return to_our_keys(theirs, HF_KEYS) | {
@@ -213,6 +215,8 @@ def _names(*, gated: bool) -> list[Rule]:
     return [
         Rule("shared.weight", "source_embed.table.weight"),
         Rule("lm_head.weight", "head.weight"),
+        Rule("encoder.embed_tokens.weight", "source_embed.table.weight"),
+        Rule("decoder.embed_tokens.weight", "target_embed.table.weight"),
         *(
             rule
             for side in ("encoder", "decoder")
@@ -235,7 +239,6 @@ CONVENTIONS.add("t5")(
         prefix="",
         names=lambda config: _names(gated=_is_gated(config)),
         constants=(
-            r"(encoder|decoder)\.embed_tokens\.weight",
             r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight",
         ),
         read=read_config,

@@ -21,9 +21,10 @@ from sublayer.models.base import FAMILIES, FamilyConfig, Fraction, ImageEncoder,
 from sublayer.models.huggingface import (
     CONVENTIONS,
     Convention,
-    architecture_of,
+    known_architecture,
     our_word,
     read_n_labels,
+    refuse_others,
     their_word,
     to_our_keys,
     to_their_keys,
@@ -137,16 +138,13 @@ HF_KEYS: dict[str, str] = {
     "layer_norm_eps": "norm_eps",
     "qkv_bias": "qkv_bias",
 }
-HF_HEADS = {"ViTForImageClassification": "classify", "ViTModel": "none"}
+HF_HEADS = {"ViTModel": "none", "ViTForImageClassification": "classify"}
 
 
 def read_config(theirs: Mapping[str, Any], tensors: Set[str]) -> dict[str, Any]:
     """Hugging Face's `config.json` as our keys."""
-    architecture = architecture_of(theirs, "ViTModel")
-    if architecture not in HF_HEADS:
-        raise ValueError(f"architecture '{architecture}' is not known here")
+    head = HF_HEADS[known_architecture(theirs, list(HF_HEADS))]
     _refuse_others(theirs)
-    head = HF_HEADS[architecture]
     ours = to_our_keys(theirs, HF_KEYS) | {
         "activation": our_word(HF_ACTIVATIONS, theirs, "hidden_act", "gelu"),
         "head": head,
@@ -159,8 +157,7 @@ def _refuse_others(theirs: Mapping[str, Any]) -> None:
     for key in ("image_size", "patch_size"):
         if not isinstance(theirs.get(key, 1), int):
             raise ValueError(f"{key} {theirs[key]} is not supported: images and patches are square")
-    if theirs.get("pooler_act", "tanh") != "tanh":
-        raise ValueError(f"pooler_act '{theirs['pooler_act']}' is not supported: only tanh")
+    refuse_others(theirs, {"pooler_act": "tanh"})
     width = theirs.get("pooler_output_size")
     if width not in {None, theirs.get("hidden_size", 768)}:
         raise ValueError(f"pooler_output_size {width} is not supported: only hidden_size")
