@@ -79,7 +79,8 @@ class Cache:
         """Rows of another come behind the own ones; what a row has no slots for is zeros."""
         mine, rows = self.rows, self.rows + other.rows
         length = max(self.length, other.length)
-        assert self._buffers is not None and other._buffers is not None
+        assert self._buffers is not None
+        assert other._buffers is not None
         old, self.length = self.length, length
         if rows > len(self._buffers[0]) or length > self._buffers[0].shape[2]:
             self._grow(rows, old)

@@ -80,7 +80,8 @@ class State:
         return new, new if self.seen == n else torch.arange(self.seen, device=device)
 
     def _advance_lanes(self, n: int, device: torch.device) -> Tensor:
-        assert self._sees is not None and n == self._sees.shape[1], "a token for every lane"
+        assert self._sees is not None
+        assert n == self._sees.shape[1], "a token for every lane"
         reach = self.reach
         if self._next is None:
             new = torch.full((n,), reach, device=device)
@@ -186,7 +187,8 @@ class State:
         device = next(iter(self._caches.values())).keys.device
         self._part(rows, device)
         other._part(more, device)
-        assert self._next is not None and other._next is not None
+        assert self._next is not None
+        assert other._next is not None
         assert (self._sees is None) == (other._sees is None), "lanes beside no lanes"
         seen = max(self.seen, other.seen)
         parts = [
