@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import transformers as hf
 from PIL import Image
 
 from sublayer.config.schema import Recipe
@@ -115,3 +117,9 @@ def test_a_folder_of_theirs_is_trained_on_and_given_back(
         return
     found = differences(*convert(tmp_path / "run", tmp_path / "exported", "huggingface"))
     assert max(difference.largest for difference in found) < LARGEST
+    if objective["kind"] == "images":
+        pytest.importorskip("torchvision")
+        made = hf.AutoImageProcessor.from_pretrained(tmp_path / "exported")
+        image = Image.open(tmp_path / "images" / given)
+        pixels = made(image, return_tensors="pt")["pixel_values"]
+        torch.testing.assert_close(pixels, torch.full((1, 3, 12, 12), 20 / 127.5 - 1))

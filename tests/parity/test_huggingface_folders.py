@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 import torch
 import transformers as hf
 from safetensors.torch import load_file, save_file
 
+import sublayer
+from sublayer.models import snapshot
 from sublayer.models.base import configure
-from sublayer.models.huggingface import read_network, write_network
+from sublayer.models.huggingface import read_network, read_pickle, write_network
+from sublayer.models.rope import Scaling
+from sublayer.tasks.foreign import generation_of
+from sublayer.training.convert import convert
 
 ROPE = {"rope_theta": 5000.0, "rope_type": "dynamic", "factor": 4.0}
 LLAMA = {"max_position_embeddings": 32}
@@ -195,3 +201,95 @@ def test_files_that_are_not_whole(make_folder, tmp_path):
     (tmp_path / KEYS).write_text("[1]")
     with pytest.raises(ValueError, match=r"config\.json: holds a JSON list, but an object is"):
         read_network(tmp_path)
+
+
+def test_what_lies_beside_is_not_whole(make_folder, tmp_path):
+    make_folder("bert labels", tmp_path)
+    change_keys(tmp_path, {"id2label": {"no": 0, "maybe": 1, "yes": 2}})
+    with pytest.raises(ValueError, match=r"config\.json: id2label .* does not give names"):
+        sublayer.load(tmp_path)
+    for name in ("tokenizer_config.json", "generation_config.json"):
+        folder = tmp_path / name.partition(".")[0]
+        make_folder("llama", folder)
+        (folder / name).write_text("[]")
+        with pytest.raises(ValueError, match=rf"{name}: holds a JSON list, but an object"):
+            sublayer.load(folder)
+    make_folder("bert bare", tmp_path / "sentences")
+    for content, told in (("[]", "lists no modules"), ('[{"idx": 0}]', "has no path and type")):
+        (tmp_path / "sentences" / "modules.json").write_text(content)
+        with pytest.raises(ValueError, match=rf"modules\.json.* {told}"):
+            sublayer.load(tmp_path / "sentences")
+
+
+def test_vectors_are_of_length_one_where_the_folder_says_so(make_folder, tmp_path):
+    theirs = make_folder("bert bare", tmp_path)
+    modules = [
+        {"path": path, "type": f"sentence_transformers.models.{kind}"}
+        for path, kind in (("", "Transformer"), ("1", "Pooling"), ("2", "Normalize"))
+    ]
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    ids = hf.AutoTokenizer.from_pretrained(tmp_path)("the fox", return_tensors="pt")
+    with torch.no_grad():
+        mean = theirs(**ids).last_hidden_state[0].mean(0)
+    for kept, expected in ((3, mean / mean.norm()), (2, mean)):
+        (tmp_path / "modules.json").write_text(json.dumps(modules[:kept]))
+        (vector,) = sublayer.load(tmp_path)(["the fox"])
+        torch.testing.assert_close(torch.from_numpy(vector), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_rows_of_a_table_behind_the_vocabulary_fill_no_mask(make_folder, tmp_path):
+    make_folder("bert masked", tmp_path, vocab_size=64)
+    known = len(hf.AutoTokenizer.from_pretrained(tmp_path))
+    assert len(sublayer.load(tmp_path).results(["the [MASK] fox"], 64)[0]) == known < 64
+
+
+def test_a_masked_model_without_a_mask(tmp_path):
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nthe\nfox\n")
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
+    config = hf.BertConfig(vocab_size=6, num_hidden_layers=1, **sizes)
+    hf.BertForMaskedLM(config).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="the vocabulary has no mask, so there is nothing to fill"):
+        sublayer.load(tmp_path)(["the fox"])
+
+
+def test_how_a_folder_wants_texts_to_be_written(make_folder, tmp_path, caplog):
+    make_folder("llama", tmp_path)
+    says = {"repetition_penalty": 1.3, "no_repeat_ngram_size": 3, "num_beams": 2}
+    (tmp_path / "generation_config.json").write_text(json.dumps(says))
+    ours = generation_of(tmp_path)
+    assert (ours["repetition_penalty"], ours["no_repeat_ngram"], ours["beam"]) == (1.3, 3, 2)
+    assert not caplog.records
+    says |= {"min_new_tokens": 5, "num_beam_groups": 2, "bad_words_ids": [[7, 8]]}
+    (tmp_path / "generation_config.json").write_text(json.dumps(says))
+    sublayer.load(tmp_path)
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "asks for min_new_tokens, num_beam_groups, bad_words_ids, which is not used" in told
+
+
+def test_a_hub_that_has_only_a_pickle(make_folder, tmp_path, monkeypatch):
+    theirs = make_folder("gpt2", tmp_path / "hub")
+    (tmp_path / "hub" / WEIGHTS).unlink()
+    torch.save(theirs.state_dict(), tmp_path / "hub" / "pytorch_model.bin")
+
+    def fetched(name, allow_patterns):
+        folder = tmp_path / "cache"
+        has = ["*.bin"] if snapshot.PICKLES in allow_patterns else []
+        ignored = shutil.ignore_patterns(*([] if has else ["*.bin"]))
+        return shutil.copytree(tmp_path / "hub", folder, ignore=ignored, dirs_exist_ok=True)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetched)
+    with pytest.raises(
+        ValueError, match=r"org/name has no safetensors .* convert org/name NEW --p"
+    ):
+        sublayer.load("org/name")
+    convert(snapshot.Path("org/name"), tmp_path / "new", "huggingface", read_pickle)
+    assert (tmp_path / "new" / WEIGHTS).exists()
+
+
+def test_yarn_lengthens_as_its_paper_does_where_a_recipe_says_nothing():
+    scaling = Scaling(kind="yarn", factor=4.0, trained=16)
+    assert scaling.lengthening == pytest.approx(0.1 * torch.log(torch.tensor(4.0)).item() + 1)
+    assert Scaling(kind="linear", factor=4.0, trained=16).lengthening == 1.0
+    assert Scaling(kind="yarn", factor=4.0, trained=16, strength=1.0).lengthening == 1.0

@@ -169,7 +169,7 @@ class LlamaConfig(PartsConfig):
             return super()._scheme(both_ways=both_ways)
         if self.scaling is None:
             return Rotary(rotary.plain(self.width, self.theta))
-        return Rotary(self.scaling.rates(self.width, self.theta), self.scaling.strength)
+        return Rotary(self.scaling.rates(self.width, self.theta), self.scaling.lengthening)
 
     def _block(self) -> Block:
         attention = SelfAttention(

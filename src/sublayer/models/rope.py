@@ -30,8 +30,18 @@ class Scaling(BaseModel):
     short: tuple[PositiveFloat, ...] = ()
     long: tuple[PositiveFloat, ...] = ()
     """longrope's divisors, d_head / 2 of each."""
-    strength: PositiveFloat = 1.0
-    """By what queries and keys are lengthened (yarn, longrope)."""
+    strength: PositiveFloat | None = None
+    """By what queries and keys are lengthened (yarn, longrope); None: as their papers have it."""
+
+    @property
+    def lengthening(self) -> float:
+        """By what queries and keys are lengthened."""
+        if self.strength is not None:
+            return self.strength
+        if self.kind == "yarn":
+            return rotary.yarn_strength(self.factor)
+        is_long = self.kind == "longrope"
+        return rotary.longrope_strength(self.factor, self.trained) if is_long else 1.0
 
     def rates(self, d_head: int, theta: float) -> Rates:
         """The part that this names."""
@@ -104,5 +114,6 @@ def write_scaling(scaling: Scaling | None) -> dict[str, Any]:
         "llama3": ["factor", trained, "low_freq_factor", "high_freq_factor"],
         "longrope": ["factor", trained, "attention_factor", "short_factor", "long_factor"],
     }[scaling.kind]
+    ours["strength"] = scaling.lengthening
     ours.setdefault("high", 32.0 if scaling.kind == "yarn" else 4.0)
     return {"rope_type": scaling.kind} | {key: ours[HF_SCALING[key]] for key in takes}

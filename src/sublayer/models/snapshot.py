@@ -6,15 +6,17 @@ import re
 from pathlib import Path
 
 WANTED = ["*.safetensors", "*.json", "*.model", "*.spm", "*.txt"]
-"""What is fetched: never a pickle."""
+"""What is fetched: no pickle, unless it is asked for."""
+PICKLES = "pytorch_model*.bin"
 NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
-def local_folder(source: Path) -> Path:
+def local_folder(source: Path, *, pickle: bool = False) -> Path:
     """The folder itself, or that of the hub's model of this name (`org/name`), fetched once.
 
     Raises:
-        ValueError: it is no folder, and the hub has no such model or cannot be reached.
+        ValueError: it is no folder, and the hub has no such model or cannot be reached; or what it
+            has is a pickle, and that is not asked for.
     """
     name = source.as_posix()
     if source.exists() or not NAME.fullmatch(name):
@@ -23,7 +25,8 @@ def local_folder(source: Path) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=WANTED))
+        wanted = [*WANTED, PICKLES] if pickle else WANTED
+        folder = Path(snapshot_download(name, allow_patterns=wanted))
     except LocalEntryNotFoundError:
         raise ValueError(
             f"{name} is no folder here, and the Hugging Face hub cannot be reached to fetch it; "
@@ -34,3 +37,9 @@ def local_folder(source: Path) -> Path:
         raise ValueError(
             f"{name} is no folder here, nor a model of the Hugging Face hub: {told}"
         ) from None
+    if not pickle and not any(folder.rglob("*.safetensors")):
+        raise ValueError(
+            f"{name} has no safetensors on the hub, at most a pickle; "
+            f"`sublayer convert {name} NEW --pickle` fetches that and reads nothing but tensors"
+        )
+    return folder

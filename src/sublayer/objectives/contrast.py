@@ -14,16 +14,19 @@ from sublayer.objectives.base import Loss, Objective
 Pooling = Literal["mean", "first"]
 
 
-def pooled(hidden: Tensor, valid: Tensor | None, pooling: Pooling) -> Tensor:
-    """`b n m` -> `b m` of length 1: the mean over real tokens, or the first token's."""
+def taken(hidden: Tensor, valid: Tensor | None, pooling: Pooling) -> Tensor:
+    """`b n m` -> `b m` in float32: the mean over real tokens, or the first token's."""
     if pooling == "first":
-        vector = hidden[:, 0]
-    elif valid is None:
-        vector = hidden.mean(1)
-    else:
-        weights = valid.unsqueeze(-1).to(hidden.dtype)
-        vector = (hidden * weights).sum(1) / weights.sum(1)
-    return F.normalize(vector.float(), dim=-1)
+        return hidden[:, 0].float()
+    if valid is None:
+        return hidden.mean(1).float()
+    weights = valid.unsqueeze(-1).to(hidden.dtype)
+    return ((hidden * weights).sum(1) / weights.sum(1)).float()
+
+
+def pooled(hidden: Tensor, valid: Tensor | None, pooling: Pooling) -> Tensor:
+    """As `taken`, of length 1."""
+    return F.normalize(taken(hidden, valid, pooling), dim=-1)
 
 
 @final

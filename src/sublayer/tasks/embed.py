@@ -19,7 +19,7 @@ from sublayer.data.pair import Pair
 from sublayer.generation.batches import batches
 from sublayer.metrics import mean_reciprocal_rank, recall_at
 from sublayer.models.base import Encoder
-from sublayer.objectives.contrast import Contrast, Pooling, pooled
+from sublayer.objectives.contrast import Contrast, Pooling, pooled, taken
 from sublayer.tasks.base import (
     CHUNK,
     TASKS,
@@ -45,7 +45,7 @@ LONGEST = 512
 
 @final
 class Vectors(Predictor):
-    """A trained encoder that gives each text a vector of length 1."""
+    """A trained encoder that gives each text a vector, of length 1 if they are `normalized`."""
 
     def __init__(
         self,
@@ -55,9 +55,10 @@ class Vectors(Predictor):
         *,
         longest: int = LONGEST,
         batch_tokens: int = 4096,
+        normalized: bool = True,
     ) -> None:
         super().__init__(network, vocabulary)
-        self.pooling, self.batch_tokens = pooling, batch_tokens
+        self.pooling, self.batch_tokens, self.normalized = pooling, batch_tokens, normalized
         bound = as_encoder(network, "embed a text").max_length
         self.longest = longest if bound is None else min(longest, bound)
 
@@ -82,7 +83,9 @@ class Vectors(Predictor):
         out: list[Tensor] = [torch.empty(0)] * len(rows)
         for numbers in batches([len(ids) for ids in rows], self.batch_tokens):
             batch = side_of([rows[i] for i in numbers], self.vocabulary.text).to(device)
-            found = pooled(network.hidden(batch.inputs, batch.valid), batch.valid, self.pooling)
+            hidden = network.hidden(batch.inputs, batch.valid)
+            make = pooled if self.normalized else taken
+            found = make(hidden, batch.valid, self.pooling)
             for i, vector in zip(numbers, found.cpu(), strict=True):
                 out[i] = vector
             if progress is not None:

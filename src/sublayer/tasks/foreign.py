@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from sublayer.config.files import load_json
+from sublayer.config.files import load_json, load_object
 from sublayer.config.objective import AnswerObjective
 from sublayer.config.schema import Generation
 from sublayer.generation.hypothesis import Power, SearchOptions
@@ -31,6 +32,24 @@ from sublayer.text.huggingface import read_tokenizers
 
 MODULES = "modules.json"
 """What says that a folder is one of sentence-transformers."""
+UNUSED: dict[str, Any] = {
+    "min_length": 0,
+    "min_new_tokens": 0,
+    "num_beam_groups": 1,
+    "encoder_no_repeat_ngram_size": 0,
+    "encoder_repetition_penalty": 1.0,
+    "forced_bos_token_id": None,
+    "suppress_tokens": None,
+    "begin_suppress_tokens": None,
+    "exponential_decay_length_penalty": None,
+    "sequence_bias": None,
+    "guidance_scale": None,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "penalty_alpha": None,
+}
+"""Keys of generation that have no counterpart here, and the value that changes nothing."""
 TARGETS: dict[str, Targets] = {
     "single_label_classification": "one",
     "multi_label_classification": "several",
@@ -42,7 +61,19 @@ def body_folder(folder: Path) -> Path:
     """Where the network lies in a folder: its own place, or a folder in that of sentences."""
     if not (folder / MODULES).exists():
         return folder
-    return folder / load_json(folder / MODULES)[0]["path"]
+    return folder / str(_modules(folder)[0]["path"])
+
+
+def _modules(folder: Path) -> list[dict[str, Any]]:
+    """What sentence-transformers sends a text through."""
+    file = folder / MODULES
+    modules = load_json(file)
+    if not isinstance(modules, list) or not modules:
+        raise ValueError(f"{file} lists no modules, so it is damaged; copy it again")
+    for module in modules:
+        if not isinstance(module, dict) or not {"path", "type"} <= module.keys():
+            raise ValueError(f"{file}: a module has no path and type; copy the file again")
+    return modules
 
 
 def generation_of(folder: Path) -> dict[str, Any]:
@@ -54,8 +85,11 @@ def generation_of(folder: Path) -> dict[str, Any]:
     ]
     theirs: dict[str, Any] = {}
     for file in files:
-        theirs |= {key: value for key, value in load_json(file).items() if value is not None}
+        theirs |= {key: value for key, value in load_object(file).items() if value is not None}
+    _tell_unused(theirs, folder)
     ours: dict[str, Any] = {"beam": theirs.get("num_beams", 1)}
+    ours["repetition_penalty"] = float(theirs.get("repetition_penalty", 1.0))
+    ours["no_repeat_ngram"] = theirs.get("no_repeat_ngram_size", 0)
     ours["length_penalty"] = max(float(theirs.get("length_penalty", 1.0)), 0.0)
     is_pair = theirs.get("is_encoder_decoder", False)
     if "max_new_tokens" in theirs:
@@ -67,9 +101,24 @@ def generation_of(folder: Path) -> dict[str, Any]:
             "temperature": float(theirs.get("temperature", 1.0)),
             "top_k": theirs.get("top_k", 50),
             "top_p": float(theirs.get("top_p", 1.0)),
-            "repetition_penalty": float(theirs.get("repetition_penalty", 1.0)),
+            "min_p": float(theirs.get("min_p", 0.0)),
         }
     return ours
+
+
+def _tell_unused(theirs: Mapping[str, Any], folder: Path) -> None:
+    """Say which keys would change what is written, and are not used here."""
+    keys = [key for key, none in UNUSED.items() if theirs.get(key, none) != none]
+    words = theirs.get("bad_words_ids", [])  # the padding, which is never written here either
+    if any(word != [theirs.get("pad_token_id")] for word in words):
+        keys.append("bad_words_ids")
+    if keys:
+        logging.getLogger("sublayer").warning(
+            "sublayer: %s asks for %s, which is not used here, so texts may differ from "
+            "transformers'",
+            folder,
+            ", ".join(keys),
+        )
 
 
 def predictor_of(network: nn.Module, folder: Path, generation: Generation) -> Predictor:
@@ -79,7 +128,7 @@ def predictor_of(network: nn.Module, folder: Path, generation: Generation) -> Pr
         ValueError: the folder lacks a tokenizer, or nothing here uses such a model.
     """
     home = body_folder(folder)
-    keys = load_json(home / "config.json")
+    keys = load_object(home / "config.json")
     vocabulary = vocabulary_of(network, home)
     if isinstance(network, EncoderDecoder):
         return _text_to_text(network, vocabulary, generation, keys)
@@ -102,14 +151,23 @@ def vocabulary_of(network: nn.Module, folder: Path) -> Vocabulary:
     Raises:
         ValueError: the folder lacks a tokenizer.
     """
-    keys = load_json(folder / "config.json")
-    names = {int(id): name for id, name in (keys.get("id2label") or {}).items()}
+    keys = load_object(folder / "config.json")
+    names = _label_names(keys.get("id2label") or {}, folder / "config.json")
     head = network.head if isinstance(network, Classifier | ImageEncoder) else None
     count = head.out_features if isinstance(head, nn.Linear) else 0
     labels = tuple(names.get(i, f"LABEL_{i}") for i in range(count))
     if isinstance(network, ImageEncoder):
         return Vocabulary(None, labels)
     return Vocabulary(read_tokenizers(folder, keys), labels)
+
+
+def _label_names(named: Any, file: Path) -> dict[int, str]:
+    try:
+        return {int(id): str(name) for id, name in named.items()}
+    except (AttributeError, ValueError):
+        raise ValueError(
+            f"{file}: id2label {named!r} does not give names to numbers, such as {{'0': 'no'}}"
+        ) from None
 
 
 def _text_to_text(
@@ -132,7 +190,7 @@ def _text_goes_on(
     """With all ends that the folder names: models that converse have several."""
     predictor = TextGoesOn(network, vocabulary, generation)
     file = folder / "generation_config.json"
-    ends = load_json(file).get("eos_token_id") if file.exists() else None
+    ends = load_object(file).get("eos_token_id") if file.exists() else None
     if isinstance(ends, list):
         special = vocabulary.text.special
         ends = tuple(dict.fromkeys([special.eos, *ends]))
@@ -147,7 +205,7 @@ def _image_labels(
     if not vocabulary.labels:
         raise ValueError(f"{folder} has no head for labels, so it says nothing of an image")
     file = folder / "preprocessor_config.json"
-    says = load_json(file) if file.exists() else {}
+    says = load_object(file) if file.exists() else {}
     for key, own in (("image_mean", MEAN), ("image_std", SPREAD)):
         if any(value != own for value in says.get(key) or []):
             raise ValueError(f"{file}: {key} {says[key]} is not supported, only {own}")
@@ -185,21 +243,23 @@ def _targets(keys: Mapping[str, Any], n_labels: int) -> Targets:
 def _vectors(network: Encoder, vocabulary: Vocabulary, folder: Path) -> Vectors:
     """As sentence-transformers says: which vector is a text's, and where texts are cut."""
     pooling: Pooling = "mean"
-    longest = LONGEST
+    longest, normalized = LONGEST, True
     if (folder / MODULES).exists():
-        for module in load_json(folder / MODULES)[1:]:
-            kind = module["type"].rpartition(".")[2]
+        modules = _modules(folder)[1:]
+        kinds = [module["type"].rpartition(".")[2] for module in modules]
+        normalized = "Normalize" in kinds
+        for module, kind in zip(modules, kinds, strict=True):
             if kind == "Pooling":
                 pooling = _pooling(folder / module["path"] / "config.json")
             elif kind != "Normalize":
                 raise ValueError(f"{folder / MODULES}: a module '{kind}' is not supported")
         file = folder / "sentence_bert_config.json"
-        longest = (load_json(file).get("max_seq_length") if file.exists() else None) or LONGEST
-    return Vectors(network, vocabulary, pooling, longest=longest)
+        longest = (load_object(file).get("max_seq_length") if file.exists() else None) or LONGEST
+    return Vectors(network, vocabulary, pooling, longest=longest, normalized=normalized)
 
 
 def _pooling(file: Path) -> Pooling:
-    keys = load_json(file)
+    keys = load_object(file)
     modes = [key for key, on in keys.items() if key.startswith("pooling_mode_") and on is True]
     modes = modes or [f"pooling_mode_{keys.get('pooling_mode', 'mean')}"]
     words: dict[str, Pooling] = {

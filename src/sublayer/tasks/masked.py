@@ -63,7 +63,11 @@ class Fills(Predictor):
     def mask(self) -> int:
         """The mask's id."""
         mask = self.vocabulary.text.special.mask
-        assert mask is not None, "the vocabulary has a mask"
+        if mask is None:
+            raise ValueError(
+                "the vocabulary has no mask, so there is nothing to fill in: "
+                "name its mask_token in tokenizer_config.json"
+            )
         return mask
 
     @property
@@ -90,6 +94,7 @@ class Fills(Predictor):
         inputs = torch.tensor([wrap(ids, None, tokenizer)], device=device)
         hidden = network.hidden(inputs)[inputs == self.mask]  # masks m
         share = network.head(hidden).float().softmax(-1)  # masks v
+        share = share[:, : tokenizer.vocab_size]  # a table may have rows to fill it up
         p, fills = share.topk(min(n, share.shape[1]))  # masks n
         if progress is not None:
             progress(1)

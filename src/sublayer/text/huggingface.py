@@ -17,7 +17,7 @@ from tokenizers import (
 )
 from tokenizers import Tokenizer as Pipeline
 
-from sublayer.config.files import atomic_write, dump_json, load_json
+from sublayer.config.files import atomic_write, dump_json, load_json, load_object
 from sublayer.text.codec import Codec, ForeignCodec, LearnedCodec
 from sublayer.text.sentencepiece import SentencePieceCodec
 from sublayer.text.special import Framing, Special, sentinel
@@ -62,7 +62,7 @@ class _Says:
     @classmethod
     def of(cls, folder: Path, ids: Mapping[str, Any]) -> _Says:
         files = (folder / "special_tokens_map.json", folder / "tokenizer_config.json")
-        parts = [load_json(file) for file in files if file.exists()]
+        parts = [load_object(file) for file in files if file.exists()]
         return cls({key: value for part in parts for key, value in part.items()}, ids)
 
     def token(self, role: str, codec: Codec) -> str | None:

@@ -15,7 +15,7 @@ from sublayer.config.files import atomic_folder, dump_json, load_json
 from sublayer.config.objective import ClassifyObjective, EmbedObjective
 from sublayer.config.schema import Recipe
 from sublayer.generation.stopping import Stops
-from sublayer.models.base import EncoderDecoder, FamilyConfig, LanguageModel
+from sublayer.models.base import EncoderDecoder, FamilyConfig, ImageEncoder, LanguageModel
 from sublayer.models.hub import load_network, network_tensors, read_config, write_tensors
 from sublayer.models.hub import write_config as write_own_config
 from sublayer.models.huggingface import (
@@ -29,6 +29,7 @@ from sublayer.models.snapshot import local_folder
 from sublayer.models.verify import Difference, compare
 from sublayer.tasks import Vocabulary
 from sublayer.tasks.foreign import MODULES, TARGETS, body_folder, vocabulary_of
+from sublayer.tasks.images import MEAN, SPREAD
 from sublayer.text.codec import LearnedCodec
 from sublayer.text.huggingface import FILES, write_tokenizers
 from sublayer.text.special import Framing
@@ -67,7 +68,7 @@ def convert(
         ValueError: `source` is no model, is of that form already, or has no such form; or `target`
             is there already.
     """
-    source = local_folder(source)
+    source = local_folder(source, pickle=weights is not read_safetensors)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ValueError(f"{target} is there already; name a new folder")
     model = _read(source, weights)
@@ -171,8 +172,25 @@ def _write_run(model: _Model, source: Path, recipe: Recipe, folder: Path) -> Non
         if isinstance(model.network, EncoderDecoder | LanguageModel):
             dump_json(ids | _search_keys(model.network, recipe), folder / "generation_config.json")
     write_network(model.network, model.family, model.config, folder, keys)
+    if isinstance(model.network, ImageEncoder):
+        dump_json(_image_keys(model.config.model_dump()), folder / "preprocessor_config.json")
     if isinstance(recipe.objective, EmbedObjective):
         _write_sentences(recipe.objective, recipe, model.config.model_dump()["d_model"], folder)
+
+
+def _image_keys(own: Mapping[str, Any]) -> dict[str, Any]:
+    """How images become pixels for the network."""
+    return {
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": True,
+        "size": {"height": own["image_size"], "width": own["image_size"]},
+        "resample": 2,  # bilinear
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [MEAN] * own["n_channels"],
+        "image_std": [SPREAD] * own["n_channels"],
+    }
 
 
 def _label_keys(vocabulary: Vocabulary, recipe: Recipe) -> dict[str, Any]:
