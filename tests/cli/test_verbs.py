@@ -142,3 +142,12 @@ def test_ctrl_c(sublayer, recipe, tmp_path, monkeypatch):
     assert status == 130
     assert "interrupted" in err
     assert sublayer("train", recipe, "--out", tmp_path / "run", "--resume")[0] == 0
+
+
+def test_answers_go_into_a_file_of_the_kind_that_its_name_says(sublayer, run, tmp_path):
+    for name in ("answers.jsonl", "answers.txt"):
+        status, _, _ = sublayer("predict", run, "--output", tmp_path / name, stdin=b"ab\nba\n")
+        assert status == 0
+    rows = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    texts = [row["outputs"][0]["text"] for row in rows]
+    assert texts == (tmp_path / "answers.txt").read_text().splitlines()

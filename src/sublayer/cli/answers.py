@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 from json import dumps
 from pathlib import Path
@@ -21,8 +22,14 @@ def write_vectors(found: list[list[Result]], file: Path) -> None:
     if not all("vector" in row[0].fields for row in found):
         raise ValueError(f"{file}: this model gives no vectors; write a text file")
     content = BytesIO()
-    np.save(content, np.array([row[0].fields["vector"] for row in found], np.float32))
+    rows = [row[0].fields["vector"] for row in found]
+    np.save(content, np.array(rows, np.float32) if rows else np.empty((0, 0), np.float32))
     atomic_write(file, content.getvalue())
+
+
+def shown_as(output: Path | None, *, json: bool) -> Callable[[int, str, list[Result]], str]:
+    """How answers are written: JSON lines if that is asked for, or the file is called so."""
+    return as_json if json or (output is not None and output.suffix == ".jsonl") else as_text
 
 
 def as_text(number: int, text: str, found: list[Result]) -> str:

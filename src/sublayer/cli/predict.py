@@ -36,7 +36,7 @@ def predict(
     echo "def main" | sublayer predict runs/code temperature=0.8 top_p=0.95 seed=1
     echo "Paris is the <mask> of France" | sublayer predict runs/masked --n-best 5
     """
-    from sublayer.cli.answers import as_json, as_text, write_vectors
+    from sublayer.cli.answers import shown_as, write_vectors
     from sublayer.cli.progress import rows_bar
     from sublayer.config.files import atomic_write, read_changes
     from sublayer.data.files import lines, text_lines
@@ -63,7 +63,7 @@ def predict(
     if output is not None and output.suffix == ".npy":
         write_vectors(found, output)
         return
-    show = as_json if json else as_text
+    show = shown_as(output, json=json)
     content = "".join(map(show, range(len(texts)), texts, found))
     if output is None:
         sys.stdout.write(content)
