@@ -78,6 +78,22 @@ def test_a_shown_recipe_is_one(block, tmp_path):
     check_recipe(path)
 
 
+def shown_programs() -> Iterator[Any]:
+    """Python that needs no run, no hub and no file."""
+    for page in PAGES:
+        blocks = re.findall(
+            r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.M | re.S
+        )
+        for i, block in enumerate(blocks):
+            if not re.search(r"runs/|google-bert|recipes/|deployed|\.load\(|read\(", block):
+                yield pytest.param(block, id=f"{named(page)}-{i}")
+
+
+@pytest.mark.parametrize("block", list(shown_programs()))
+def test_a_shown_program_runs(block):
+    exec(compile(block, "shown", "exec"), {})
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=named)
 def test_a_shipped_recipe_is_one(path):
     check_recipe(path)
