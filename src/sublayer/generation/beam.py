@@ -108,13 +108,13 @@ class _Beams:
     def grow(self, logits: Tensor) -> None:
         """One token more for every beam, by logits `(r c) v`."""
         # the model's own, so before anything is ruled out
-        logp = logits.float().log_softmax(-1).index_fill(1, self.never, NEVER)
+        logp = logits.float().log_softmax(-1).index_fill_(1, self.never, NEVER)
         r, c = self.totals.shape
         self.logp = ruled = logp.view(r, c, -1)
         if self.options.rules:
             ruled = self.options.rules(logp, self.past).view(r, c, -1)
             self._cut_stuck((ruled > NEVER).any(2))
-        self._go_on(self._kept(self.totals.unsqueeze(2) + ruled))
+        self._go_on(self._kept(ruled))
 
     def _cut_stuck(self, free: Tensor) -> None:
         """What may be followed by nothing ends there."""
@@ -122,27 +122,31 @@ class _Beams:
             logprob, total = float(self.logprobs[i, beam]), float(self.totals[i, beam])
             self._group(i, beam).add_cut(self._ids(i, beam), logprob, total)
 
-    def _kept(self, totals: Tensor) -> _Kept:
-        """The best of all continuations, `r c v`, group by group."""
+    def _kept(self, logp: Tensor) -> _Kept:
+        """The best of all continuations, whose tokens have `logp`, `r c v`, group by group."""
         n_groups = self.options.groups.count
         if n_groups == 1:
-            return self._best(totals, 0)
+            return self._best(self.totals, logp, 0)
         groups: list[_Kept] = []
-        said = torch.zeros_like(totals[:, 0])  # r v: how many go on with each token
-        for own in totals.chunk(n_groups, 1):
+        said = torch.zeros_like(logp[:, 0])  # r v: how many go on with each token
+        for totals, own in zip(
+            self.totals.chunk(n_groups, 1), logp.chunk(n_groups, 1), strict=True
+        ):
             less = self.options.groups.diversity * said.unsqueeze(1)
-            kept = self._best(own - less, len(groups) * own.shape[1])
+            kept = self._best(totals, own - less, len(groups) * own.shape[1])
             said = said.scatter_add(1, kept.tokens, kept.totals.isfinite().to(said.dtype))
             groups.append(kept)
         return _Kept(*(torch.cat(parts, 1) for parts in zip(*groups, strict=True)))
 
-    def _best(self, totals: Tensor, first: int) -> _Kept:
-        """Of one group, `r c v`, whose beams begin with the number `first`."""
-        w, v = self.width, totals.shape[2]
-        totals = totals.flatten(1)  # r (c v)
+    def _best(self, totals: Tensor, logp: Tensor, first: int) -> _Kept:
+        """Of one group, `r c` and `r c v`, whose beams begin with the number `first`."""
+        w, (_, c, v) = self.width, logp.shape
         # of each beam as many may end as there are ends, so w are left to go on
-        values, flat = totals.topk(min((1 + len(self.stops.ends)) * w, totals.shape[1]))
-        beams, tokens = flat // v, flat % v
+        wanted = (1 + len(self.stops.ends)) * w
+        # the best of all are among the best of each beam, and these are fewer to add up
+        logp, tokens = logp.topk(min(wanted, v))  # r c k
+        values, flat = (totals.unsqueeze(2) + logp).flatten(1).topk(min(wanted, c * logp.shape[2]))
+        beams, tokens = flat // logp.shape[2], tokens.flatten(1).gather(1, flat)
         if first:
             beams = beams + first
         ends, candidates = torch.isin(tokens, self.ends), _Kept(values, beams, tokens)
