@@ -194,7 +194,7 @@ def test_score_is_repeatable_and_names_the_floor(task, network_of, generation):
 def test_nothing_to_score(bind, network_of, generation):
     task = bind("masked", passages_of(3), pairs="next", length=40)
     predictor = task.predictor(network_of(task, "bert", max_length=64), generation)
-    with pytest.raises(ValueError, match="nothing of the data is left"):
+    with pytest.raises(ValueError, match="is left: "):
         task.score(predictor, [Document("one sentence", "x")], lambda rows: None)
 
 

@@ -65,7 +65,7 @@ def test_tokenize_takes_every_target(tmp_path):
 def test_no_pair_is_left(tmp_path):
     recipe = write_lines(tmp_path, ["", "abcde"], ["A", "B"])
     task = make_task(recipe, read(recipe.data, "train"))
-    message = "nothing of the data is left: 1 have an empty side, 1 are too long; correct the files"
+    message = "nothing of the split 'train' is left: 1 have an empty side, 1 are too long; correct"
     with pytest.raises(ValueError, match=message):
-        tokenize(task, read(recipe.data, "train"), tmp_path / "store")
-    assert not (tmp_path / "store").exists()
+        tokenize(task, read(recipe.data, "train"), tmp_path / "train")
+    assert not (tmp_path / "train").exists()

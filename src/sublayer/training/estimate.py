@@ -84,7 +84,7 @@ def estimate(recipe: Recipe) -> Estimate:
     network = config.build()
     task.check(network)
     with TemporaryDirectory() as folder:
-        store = tokenize(task, sample, Path(folder, "store"))
+        store = tokenize(task, sample, Path(folder, "train"))
         batches = _batches(task, store)
     shapes = [_shapes(batch) for batch in batches]
     read_in_sample = sum(batch.read for batch in batches)

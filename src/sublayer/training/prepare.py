@@ -95,7 +95,7 @@ def make_task(recipe: Recipe, examples: Iterable[Example], begin: Begin | None =
 
 
 def tokenize(task: Task, examples: Iterable[Example], folder: Path) -> Store:
-    """Encode examples, and keep them in `folder`.
+    """Encode examples, and keep them in `folder`, whose name is the split's.
 
     What is left out is counted in meta.json, as skipped_empty and skipped_long.
 
@@ -107,8 +107,9 @@ def tokenize(task: Task, examples: Iterable[Example], folder: Path) -> Store:
     first = next(rows, None)
     if first is None:
         raise ValueError(
-            f"nothing of the data is left: {notes.get('skipped_empty', 0):.0f} have an "
-            f"empty side, {notes.get('skipped_long', 0):.0f} are too long; "
+            f"nothing of the split '{folder.name}' is left: "
+            f"{notes.get('skipped_empty', 0):.0f} have an empty side, "
+            f"{notes.get('skipped_long', 0):.0f} are too long; "
             "correct the files, or raise max_source and max_target"
         )
     return Store.write(folder, chain([first], rows), task.ids, notes)
