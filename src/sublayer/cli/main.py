@@ -15,9 +15,18 @@ from sublayer.cli.estimate import estimate
 from sublayer.cli.evaluate import evaluate
 from sublayer.cli.inspect import inspect
 from sublayer.cli.predict import predict
+from sublayer.cli.quantize import quantize
 from sublayer.cli.train import train
 
-VERBS: tuple[Callable[..., None], ...] = (train, evaluate, predict, inspect, estimate, convert)
+VERBS: tuple[Callable[..., None], ...] = (
+    train,
+    evaluate,
+    predict,
+    inspect,
+    estimate,
+    convert,
+    quantize,
+)
 """In the order of `--help`; they import what is heavy when called, so that help is quick."""
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -47,6 +56,7 @@ def sublayer(version: ShowVersion = False) -> None:
     sublayer inspect runs/pronounce hello --out attention.png   look inside
     sublayer estimate recipes/pronounce.toml                    cost, beforehand
     sublayer convert opus-mt-en-de runs/en-de --verify          from and to transformers
+    sublayer quantize runs/pronounce runs/small                 weights of fewer bits
 
     Each verb has its own --help. SUBLAYER_DEBUG=1 shows an error's traceback.
     """

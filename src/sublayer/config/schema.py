@@ -155,6 +155,9 @@ class Generation(Section):
     max_length: PositiveInt | None = None
     """Tokens; by default the source's length + 50, as in the paper; of a language model 200."""
     batch_tokens: PositiveInt = 4096
+    fast: bool = True
+    """Whether a large model writes by a CPU's faster kernels, in bfloat16 where it multiplies in
+    that; else in float32 throughout."""
     temperature: Annotated[float, Field(ge=0)] = 0.0
     """0 searches, any other draws from probabilities of this sharpness."""
     top_k: Annotated[int, Field(ge=0)] = 0

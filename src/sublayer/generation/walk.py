@@ -94,7 +94,7 @@ def walk(
         if not alive.rows:
             return
         tokens, logits = choose(allowed, alive.rows), alive.logits
-        chosen = logits.gather(1, tokens.unsqueeze(1)).squeeze(1) - logits.logsumexp(1)
+        chosen = logits.log_softmax(1).gather(1, tokens.unsqueeze(1)).squeeze(1)
         written, going = [], []
         for i, (row, token, logprob) in enumerate(
             zip(alive.rows, tokens.tolist(), chosen.tolist(), strict=True)

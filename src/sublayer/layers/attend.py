@@ -30,6 +30,11 @@ In float32, where that is so in training alone, and in bfloat16.
 """
 
 
+FEW, MANY = 16, 128
+"""Queries of a row up to which, and heads of a batch from which on, decoding on a CPU is faster
+by two products than by the fused kernel."""
+
+
 def mix(scores: Tensor, frame: Frame) -> Tensor:
     """Softmax over the allowed keys, `b h q k`; a query that may see nobody gets zeros, not NaN.
 
@@ -63,7 +68,8 @@ class Dense(Attend):
         if self.fused and not self.weights.heard and not self._is_slow_fused(q, k):
             dot = self.score.as_dot(q, k)
             if dot is not None:
-                return self._kernel(dot, v, frame)
+                few = _are_few(q, k)
+                return products(dot, v, frame) if few else self._kernel(dot, v, frame)
         return self._written_out(q, k, v, frame)
 
     def _is_slow_fused(self, q: Tensor, k: Tensor) -> bool:
@@ -102,6 +108,23 @@ class Dense(Attend):
             k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
         weights = mix(self.score(q, k, frame), frame)
         return self.dropout(self.weights(weights)).to(v.dtype) @ v
+
+
+def _are_few(q: Tensor, k: Tensor) -> bool:
+    """Whether a CPU decodes: few new tokens beside many keys, in float32."""
+    n = q.shape[-2]
+    if q.device.type != "cpu" or torch.is_grad_enabled() or n > FEW or n == k.shape[-2]:
+        return False
+    return product_dtype(q) == torch.float32 and (n > 1 or q.shape[0] * q.shape[1] >= MANY)
+
+
+def products(dot: tuple[Tensor, Tensor, float], v: Tensor, frame: Frame) -> Tensor:
+    """Attention by two products; query heads that share a key are queries of one product."""
+    q, k, scale = dot
+    (b, h, n, _), g = q.shape, k.shape[1]
+    scores = (q * scale).reshape(b, g, h // g * n, -1) @ k.mT
+    weights = mix(scores.view(b, h, n, -1), frame).view(b, g, h // g * n, -1)
+    return (weights @ v).view(b, h, n, -1)
 
 
 def _with_heads(allowed: Tensor | None) -> Tensor | None:

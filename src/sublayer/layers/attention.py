@@ -82,5 +82,9 @@ class CrossAttention(_Heads):
             k, v = joint(memory, self.k, self.v)
             return self._split(k), self._split(v)
 
-        k, v = project() if state is None else state.once(self, project)
+        def keep() -> tuple[Tensor, ...]:
+            # each step reads them: laid out by head once, not every time
+            return tuple(heads.contiguous() for heads in project())
+
+        k, v = project() if state is None else state.once(self, keep)
         return self._join(self.attend(self._split(self.q(x)), k, v, frame))

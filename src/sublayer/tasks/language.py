@@ -23,6 +23,7 @@ from sublayer.generation.language import Continuation, Continuer
 from sublayer.metrics import Score
 from sublayer.models.base import LanguageModel
 from sublayer.objectives.causal import Causal
+from sublayer.surgery.pack import ready
 from sublayer.tasks.base import (
     CHUNK,
     TASKS,
@@ -60,6 +61,10 @@ class TextGoesOn(Predictor):
             write_options(generation, vocabulary.text, NEW),
             batch_tokens=generation.batch_tokens,
         )
+
+    def hasten(self) -> None:
+        """Write by a packed twin of the network."""
+        self.continuer.network = as_language_model(ready(self.network))
 
     def results(
         self, inputs: Sequence[str], n: int = 1, progress: Progress | None = None
@@ -200,7 +205,10 @@ class Language(Task):
         """
         assert isinstance(predictor, TextGoesOn)
         notes: Notes = {}
-        network, device = predictor.continuer.network, next(predictor.network.parameters()).device
+        network, device = (
+            as_language_model(predictor.network),
+            next(predictor.network.parameters()).device,
+        )
         objective, nll, tokens = Causal(), 0.0, 0
         length, random = self.settings.length, np.random.default_rng(0)
         with torch.inference_mode():

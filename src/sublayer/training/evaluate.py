@@ -14,6 +14,7 @@ from sublayer.config.errors import explain
 from sublayer.config.schema import Recipe
 from sublayer.data.source import Split, read
 from sublayer.metrics import make
+from sublayer.surgery.quantize import is_quantized, restored
 from sublayer.tasks import Outcome
 from sublayer.training.run import load_predictor, load_task, open_run
 
@@ -73,6 +74,8 @@ def evaluate(
     if not examples:
         raise ValueError(f"the {split} data is empty; there is nothing to evaluate")
     predictor = load_predictor(folder, changes, device=device)
+    if is_quantized(folder):
+        predictor.network = restored(predictor.network)  # a loss reads the head's own weights
     start, done = time.perf_counter(), 0
 
     def advance(rows: int) -> None:

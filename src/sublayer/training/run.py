@@ -17,8 +17,10 @@ from sublayer.config.schema import Generation, Recipe
 from sublayer.models.hub import load_network
 from sublayer.models.huggingface import read_network
 from sublayer.models.snapshot import local_folder
+from sublayer.surgery.quantize import is_quantized, load_quantized
 from sublayer.tasks import TASKS, Predictor, Task, Vocabulary
 from sublayer.tasks.foreign import MODULES, body_folder, generation_of, predictor_of
+from sublayer.training.allocator import keep_freed_memory
 from sublayer.training.precision import pick_device
 
 THEIRS = "huggingface"
@@ -116,17 +118,26 @@ def load_predictor(
     Raises:
         ValueError: the folder is no model, not finished, or damaged, or a key is wrong.
     """
-    folder = local_folder(folder)
+    folder, changes = local_folder(folder), changes or {}
     if not Run(folder).recipe.exists() and is_foreign(folder):
-        return _load_foreign(folder, changes or {}, device)
+        return _load_foreign(folder, changes, device)
     run, recipe = open_run(folder)
     if not run.weights.exists():
         raise ValueError(
             f"{folder} is not finished; "
             f"go on with `sublayer train {run.recipe} --out {folder} --resume`"
         )
-    network = load_network(folder).to(pick_device(device))
-    return load_task(folder).predictor(network, changed(recipe.generation, changes or {}))
+    read = load_quantized if is_quantized(folder) else load_network
+    network = read(folder).to(pick_device(device))
+    generation = changed(recipe.generation, changes)
+    return _hastened(load_task(folder).predictor(network, generation), generation)
+
+
+def _hastened(predictor: Predictor, generation: Generation) -> Predictor:
+    if generation.fast:
+        keep_freed_memory()
+        predictor.hasten()
+    return predictor
 
 
 def is_foreign(folder: Path) -> bool:
@@ -153,7 +164,8 @@ def read_foreign(folder: Path) -> tuple[nn.Module, Path]:
 def _load_foreign(folder: Path, changes: Mapping[str, Any], device: str) -> Predictor:
     network, beside = read_foreign(folder)
     given = changed(Generation(), generation_of(body_folder(beside)))
-    return predictor_of(network.to(pick_device(device)), beside, changed(given, changes))
+    generation = changed(given, changes)
+    return _hastened(predictor_of(network.to(pick_device(device)), beside, generation), generation)
 
 
 def changed(generation: Generation, changes: Mapping[str, Any]) -> Generation:

@@ -1,0 +1,96 @@
+"""Weights of fewer bits in the linear layers, and the tables, of a network of any family."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from sublayer.config.files import atomic_write, load_json
+from sublayer.layers.embedding import TokenEmbedding
+from sublayer.layers.quantized import (
+    Bfloat16Linear,
+    Int4Weights,
+    Int8Embedding,
+    Int8Linear,
+    Int8Weights,
+    QuantizedLinear,
+)
+from sublayer.layers.score import Score
+from sublayer.models.hub import put_tensors, read_config, read_tensors
+
+Weights = Literal["int8", "int8-weights", "int4", "bfloat16"]
+"""Eight bits and inputs in eight bits too; eight bits alone; four bits in groups; bfloat16."""
+KINDS: dict[Weights, type[QuantizedLinear]] = {
+    "int8": Int8Linear,
+    "int8-weights": Int8Weights,
+    "int4": Int4Weights,
+    "bfloat16": Bfloat16Linear,
+}
+FILE = "quantization.json"
+"""What says that the weights beside it are quantized, and how."""
+
+
+def quantize(network: nn.Module, weights: Weights) -> nn.Module:
+    """The network itself, with every linear layer and table of tokens quantized.
+
+    A head that was the table becomes a layer of its own, with numbers of its own: it is a small
+    part of what is saved. What does not fit the groups of four bits has eight.
+    """
+    for name, part in list(network.named_children()):
+        if isinstance(part, Score):
+            continue  # they read their own weights
+        if type(part) is nn.Linear:
+            kind = KINDS[weights]
+            setattr(network, name, (kind if kind.fits(part) else Int8Weights).of(part))
+        elif isinstance(network, TokenEmbedding) and isinstance(part, nn.Embedding):
+            if weights != "bfloat16":
+                setattr(network, name, Int8Embedding.of(part))
+        else:
+            quantize(part, weights)
+    return network.eval()
+
+
+def restored(network: nn.Module) -> nn.Module:
+    """The network itself, with layers of floats again: those that its quantized ones stand for."""
+    for name, part in list(network.named_children()):
+        if isinstance(part, QuantizedLinear):
+            layer = nn.Linear(part.in_features, part.out_features, part.bias is not None)
+            layer.weight = nn.Parameter(part.dequantized(), requires_grad=False)
+            if part.bias is not None:
+                layer.bias = nn.Parameter(part.bias, requires_grad=False)
+            setattr(network, name, layer)
+        else:
+            restored(part)
+    return network
+
+
+def is_quantized(folder: Path) -> bool:
+    """Whether the weights of a folder are quantized."""
+    return (folder / FILE).exists()
+
+
+def write_quantization(weights: Weights, folder: Path) -> None:
+    """Say in a folder how its weights are quantized."""
+    atomic_write(folder / FILE, json.dumps({"weights": weights}, indent=2) + "\n")
+
+
+def load_quantized(folder: Path) -> nn.Module:
+    """The network of a folder with quantized weights.
+
+    Raises:
+        ValueError: a file is damaged, or not of the network that the folder describes.
+    """
+    keys = load_json(folder / FILE)
+    weights: Any = keys.get("weights") if isinstance(keys, dict) else None
+    if weights not in KINDS:
+        raise ValueError(f"{folder / FILE}: 'weights' must be one of {', '.join(KINDS)}")
+    _, config = read_config(folder)
+    network = quantize(config.build(), weights)
+    with torch.no_grad():
+        file = folder / "model.safetensors"
+        put_tensors(network, read_tensors(file), str(file))
+    return network

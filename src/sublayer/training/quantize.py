@@ -1,0 +1,77 @@
+"""A run with weights of fewer bits, and what that costs and gains on this machine."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from sublayer.config.files import atomic_folder
+from sublayer.data.source import Split
+from sublayer.metrics import Score
+from sublayer.models.base import EncoderDecoder, LanguageModel
+from sublayer.models.hub import load_network, network_tensors, write_tensors
+from sublayer.surgery.quantize import (
+    FILE,
+    Weights,
+    is_quantized,
+    load_quantized,
+    quantize,
+    write_quantization,
+)
+from sublayer.tasks import Vocabulary
+from sublayer.training.evaluate import evaluate
+from sublayer.training.run import open_run
+
+LEFT = {"checkpoints", "store", "model.safetensors", FILE}
+"""What of a run is for training alone, or is written anew."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run, measured."""
+
+    name: str
+    megabytes: float
+    """Of its weights, on disk and in memory."""
+    rate: float
+    """Tokens written a second, or inputs answered where nothing is written."""
+    unit: str
+    metrics: dict[str, Score]
+
+
+def quantize_run(source: Path, target: Path, weights: Weights) -> None:
+    """Write the run `source` with quantized weights to `target`.
+
+    Raises:
+        ValueError: `source` is no finished run or quantized already, or `target` is there.
+    """
+    run, _ = open_run(source)
+    if is_quantized(source):
+        raise ValueError(f"{source} is quantized already; give the run that it was made of")
+    if not run.weights.exists():
+        raise ValueError(f"{source} is not finished; finish it before it is quantized")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ValueError(f"{target} is there already; name a new folder")
+    network = quantize(load_network(source), weights)
+    with atomic_folder(target) as folder:
+        for file in sorted(source.iterdir()):
+            if file.name not in LEFT and file.is_file():
+                shutil.copyfile(file, folder / file.name)
+        write_tensors(network_tensors(network), folder / run.weights.name)
+        write_quantization(weights, folder)
+
+
+def measure(folder: Path, name: str, split: Split, files: list[str]) -> Measured:
+    """Quality and speed of a run on a split of its data, or on `files`."""
+    found = evaluate(folder, split, files)
+    outcome = found.outcome
+    rows, unit = outcome.rows, "inputs/s"
+    network = (load_quantized if is_quantized(folder) else load_network)(folder)
+    if isinstance(network, EncoderDecoder | LanguageModel):
+        tokenizers = Vocabulary.load(folder).tokenizers
+        assert tokenizers is not None
+        rows = sum(len(ids) + 1 for ids in tokenizers.target.encode_batch(outcome.outputs))
+        unit = "tokens/s"
+    size = (folder / "model.safetensors").stat().st_size / 1e6
+    return Measured(name, size, rows / found.seconds, unit, outcome.metrics)
