@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from importlib import metadata
 from typing import Annotated
 
@@ -18,15 +17,7 @@ from sublayer.cli.predict import predict
 from sublayer.cli.quantize import quantize
 from sublayer.cli.train import train
 
-VERBS: tuple[Callable[..., None], ...] = (
-    train,
-    evaluate,
-    predict,
-    inspect,
-    estimate,
-    convert,
-    quantize,
-)
+VERBS = [train, evaluate, predict, inspect, estimate, convert, quantize]
 """In the order of `--help`; they import what is heavy when called, so that help is quick."""
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from sublayer.training.quantize import Measured
 
 
 def quantize(
@@ -35,37 +38,32 @@ def quantize(
     The new folder is used as any run: `sublayer predict runs/de-int8`.
     """
     from sublayer.cli.show import print_json
-    from sublayer.cli.tables import plain_table
     from sublayer.training.quantize import measure as measured
     from sublayer.training.quantize import quantize_run
 
     quantize_run(run, target, weights)
     found = []
     if measure:
-        found = [
-            measured(folder, name, split, data or [])
-            for folder, name in ((run, "before"), (target, weights))
-        ]
+        both = ((run, "before"), (target, weights))
+        found = [measured(folder, name, split, data or []) for folder, name in both]
     if json:
-        runs = {
-            one.name: {
-                "megabytes": one.megabytes,
-                one.unit: one.rate,
-                "metrics": {name: score.value for name, score in one.metrics.items()},
-            }
-            for one in found
-        }
-        print_json({"folder": str(target), "runs": runs})
+        print_json({"folder": str(target), "runs": [one.as_json() for one in found]})
         return
     if found:
-        from rich.console import Console
-
-        before, after = found
-        table = plain_table("", "MB", before.unit, *before.metrics)
-        for one in found:
-            values = (f"{score.value:.4g}" for score in one.metrics.values())
-            table.add_row(one.name, f"{one.megabytes:,.1f}", f"{one.rate:,.0f}", *values)
-        Console().print(table)
-        if after.rate < before.rate:
-            print(f"{weights} is slower here: {after.rate / before.rate:.2f} times the rate before")
+        _print(*found)
     print(f"model in {target}")
+
+
+def _print(before: Measured, after: Measured) -> None:
+    from rich.console import Console
+
+    from sublayer.cli.tables import plain_table
+
+    table = plain_table("", "MB", before.unit, *before.metrics)
+    for one in (before, after):
+        values = (f"{score.value:.4g}" for score in one.metrics.values())
+        table.add_row(one.name, f"{one.megabytes:,.1f}", f"{one.rate:,.0f}", *values)
+    Console().print(table)
+    if after.rate < before.rate:
+        ratio = after.rate / before.rate
+        print(f"{after.name} is slower here: {ratio:.2f} times the rate before")

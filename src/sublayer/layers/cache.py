@@ -75,21 +75,6 @@ class Cache:
                 held[moved] = held[origins]
         self.rows = rows
 
-    def absorb(self, other: Cache) -> None:
-        """Rows of another come behind the own ones; what a row has no slots for is zeros."""
-        mine, rows = self.rows, self.rows + other.rows
-        length = max(self.length, other.length)
-        assert self._buffers is not None
-        assert other._buffers is not None
-        old, self.length = self.length, length
-        if rows > len(self._buffers[0]) or length > self._buffers[0].shape[2]:
-            self._grow(rows, old)
-        for buffer, theirs in zip(self._buffers, other._buffers, strict=True):
-            buffer[:mine, :, old:length] = 0
-            buffer[mine:rows, :, : other.length] = theirs[: other.rows, :, : other.length]
-            buffer[mine:rows, :, other.length : length] = 0
-        self.rows = rows
-
     def keep(self, slots: Tensor) -> None:
         """Only the slots `k`, or `b k`, stay, in this order."""
         assert self._buffers is not None

@@ -182,33 +182,6 @@ class State:
             for owner, kept in self._memo.items()
         }
 
-    def absorb(self, other: State, rows: int, more: int) -> None:
-        """The `more` rows of another state of the same model come behind the `rows` own ones."""
-        device = next(iter(self._caches.values())).keys.device
-        self._part(rows, device)
-        other._part(more, device)
-        assert self._next is not None
-        assert other._next is not None
-        assert (self._sees is None) == (other._sees is None), "lanes beside no lanes"
-        seen = max(self.seen, other.seen)
-        parts = [
-            nn.functional.pad(own._places_by_row(device), (0, seen - own.seen), value=NOWHERE)
-            for own in (self, other)
-        ]
-        self._places, self._next = torch.cat(parts), torch.cat([self._next, other._next])
-        if self._sees is not None and other._sees is not None:
-            lanes = ((own._sees, own.seen) for own in (self, other))
-            self._sees = torch.cat(
-                [nn.functional.pad(sees, (0, seen - n)) for sees, n in lanes if sees is not None]
-            )
-        for owner, cache in self._caches.items():
-            cache.absorb(other._caches[owner])
-        self._memo = {
-            owner: tuple(map(stacked, kept, other._memo[owner]))
-            for owner, kept in self._memo.items()
-        }
-        self.seen, self._reach = seen, None
-
     # ---- what nobody sees any more
 
     def _give_up(self, span: int | None) -> None:
@@ -256,15 +229,3 @@ class State:
         for cache in self._caches.values():
             cache.keep(slots)
         self.seen = slots.shape[-1]
-
-
-def stacked(first: Tensor, second: Tensor) -> Tensor:
-    """Rows of `second` behind those of `first`, both padded with zeros to the longer of the two."""
-    wanted = [max(a, b) for a, b in zip(first.shape[1:], second.shape[1:], strict=True)]
-    return torch.cat([_padded(first, wanted), _padded(second, wanted)])
-
-
-def _padded(x: Tensor, wanted: list[int]) -> Tensor:
-    sizes = zip(x.shape[:0:-1], wanted[::-1], strict=True)
-    room = [side for n, size in sizes for side in (0, size - n)]
-    return nn.functional.pad(x, room) if any(room) else x

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sublayer.config.files import atomic_folder
 from sublayer.data.source import Split
@@ -38,6 +39,16 @@ class Measured:
     """Tokens written a second, or inputs answered where nothing is written."""
     unit: str
     metrics: dict[str, Score]
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines."""
+        values = {name: score.value for name, score in self.metrics.items()}
+        return {
+            "name": self.name,
+            "megabytes": self.megabytes,
+            self.unit: self.rate,
+            "metrics": values,
+        }
 
 
 def quantize_run(source: Path, target: Path, weights: Weights) -> None:
