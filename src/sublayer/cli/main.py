@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from sublayer.cli.predict import predict
 from sublayer.cli.quantize import quantize
 from sublayer.cli.train import train
 
-VERBS = [train, evaluate, predict, inspect, estimate, convert, quantize]
+VERBS: list[Callable[..., None]] = [train, evaluate, predict, inspect, estimate, convert, quantize]
 """In the order of `--help`; they import what is heavy when called, so that help is quick."""
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
