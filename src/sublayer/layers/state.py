@@ -206,7 +206,7 @@ class State:
         if self._sees is not None:
             used = used & self._sees.any(1)  # b k
         width = int(used.sum(-1).max()) if used.numel() else self.seen
-        if used.ndim == 1 or 4 * width > 3 * self.seen:
+        if used.ndim == 1 or 8 * width > 7 * self.seen:
             return  # too few to be worth a copy of the others
         # those in use first, in their order; rows of fewer keep some that are not
         self._keep(used.byte().argsort(dim=1, descending=True, stable=True)[:, :width], used)
