@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sublayer.config.schema import Recipe
-from sublayer.training import start
+from sublayer.training import answering, start
 from sublayer.training.start import train
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat"]
@@ -252,6 +252,17 @@ def test_a_language_model_is_measured(sublayer, runs):
     _, out, _ = sublayer("evaluate", runs("causal"), "--split", "valid")
     assert "valid: 8 rows, windows of 8 tokens" in out
     assert "bits_per_byte" in out
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [("tag", []), ("classify", []), ("causal", []), ("causal", ["temperature=2.0", "seed=1"])],
+)
+def test_chunks_do_not_show(sublayer, runs, monkeypatch, kind, changes):
+    stdin = b"the cat\non\nthe\ncat sat on\nthe cat\na\nmat\n"
+    whole = sublayer("predict", runs(kind), *changes, stdin=stdin)
+    monkeypatch.setattr(answering, "CHUNK", 2)
+    assert sublayer("predict", runs(kind), *changes, stdin=stdin) == whole
 
 
 # ---- vectors and images --------------------------------------------------------------------------

@@ -2,48 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from io import BytesIO
 from json import dumps
 from pathlib import Path
 
-from sublayer.config.files import atomic_write
 from sublayer.tasks import Result
+from sublayer.training.answering import Form
 
 
-def write_vectors(found: list[list[Result]], file: Path) -> None:
-    """One row of a NumPy matrix for each input.
+def form_of(output: Path | None, *, json: bool) -> Form:
+    """How answers are written: as the file is called, a matrix of vectors or JSON lines; as text.
+
+    JSON lines also if they are asked for.
+    """
+    suffix = "" if output is None else output.suffix
+    if suffix == ".npy":
+        return Form(as_vector, matrix_head)
+    return Form(as_json if json or suffix == ".jsonl" else as_text)
+
+
+def as_text(number: int, text: str, found: list[Result]) -> bytes:
+    """The answer as it is; of several, each with line number, numbers and answer."""
+    if len(found) == 1:
+        return f"{found[0].text}\n".encode()
+    rows = []
+    for answer in found:
+        numbers = [f"{value:.4f}" for value in answer.fields.values() if isinstance(value, float)]
+        rows.append("\t".join([str(number), *numbers, answer.text]) + "\n")
+    return "".join(rows).encode()
+
+
+def as_json(number: int, text: str, found: list[Result]) -> bytes:
+    """The input with all answers, as one line of JSON."""
+    record = {"line": number, "input": text, "outputs": [answer.fields for answer in found]}
+    return (dumps(record, ensure_ascii=False) + "\n").encode()
+
+
+def as_vector(number: int, text: str, found: list[Result]) -> bytes:
+    """A row of a matrix.
 
     Raises:
         ValueError: the model gives no vectors.
     """
     import numpy as np
 
-    if not all("vector" in row[0].fields for row in found):
-        raise ValueError(f"{file}: this model gives no vectors; write a text file")
-    content = BytesIO()
-    rows = [row[0].fields["vector"] for row in found]
-    np.save(content, np.array(rows, np.float32) if rows else np.empty((0, 0), np.float32))
-    atomic_write(file, content.getvalue())
+    if "vector" not in found[0].fields:
+        raise ValueError("this model gives no vectors; write a text file, not .npy")
+    return np.array(found[0].fields["vector"], "<f4").tobytes()
 
 
-def shown_as(output: Path | None, *, json: bool) -> Callable[[int, str, list[Result]], str]:
-    """How answers are written: JSON lines if that is asked for, or the file is called so."""
-    return as_json if json or (output is not None and output.suffix == ".jsonl") else as_text
+def matrix_head(rows: int, size: int) -> bytes:
+    """What a NumPy file has before its rows, of `size` bytes together."""
+    import numpy as np
 
-
-def as_text(number: int, text: str, found: list[Result]) -> str:
-    """The answer as it is; of several, each with line number, numbers and answer."""
-    if len(found) == 1:
-        return f"{found[0].text}\n"
-    rows = []
-    for answer in found:
-        numbers = [f"{value:.4f}" for value in answer.fields.values() if isinstance(value, float)]
-        rows.append("\t".join([str(number), *numbers, answer.text]) + "\n")
-    return "".join(rows)
-
-
-def as_json(number: int, text: str, found: list[Result]) -> str:
-    """The input with all answers, as one line of JSON."""
-    record = {"line": number, "input": text, "outputs": [answer.fields for answer in found]}
-    return dumps(record, ensure_ascii=False) + "\n"
+    shape = (rows, size // 4 // max(rows, 1))
+    head = BytesIO()
+    description = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(head, description)
+    return head.getvalue()

@@ -10,7 +10,7 @@ from sublayer.generation.batches import batches
 from sublayer.generation.generate import Options, asked, continue_ids, room, streams_of
 from sublayer.generation.hypothesis import Hypothesis, SearchOptions
 from sublayer.generation.pieces import Pieces
-from sublayer.generation.sample import SampleOptions
+from sublayer.generation.sample import SampleOptions, Stream
 from sublayer.generation.stopping import Ids, Stops
 from sublayer.generation.streaming import stream
 from sublayer.models.base import LanguageModel
@@ -78,11 +78,17 @@ class Continuer:
         return [found[0].text for found in self.n_best(prompts, 1)]
 
     def n_best(
-        self, prompts: Sequence[str], n: int, progress: Callable[[int], None] | None = None
+        self,
+        prompts: Sequence[str],
+        n: int,
+        progress: Callable[[int], None] | None = None,
+        *,
+        first: int = 0,
     ) -> list[list[Continuation]]:
         """The `n` best continuations of each prompt, best first, or `n` samples as they were drawn.
 
-        `progress` hears after each batch how many prompts it finished.
+        `progress` hears after each batch how many prompts it finished. `first` is the number of the
+        first in what they are part of: samples follow from numbers.
 
         Raises:
             ValueError: `n` is more than the beam, or a prompt is too long for the model.
@@ -97,7 +103,8 @@ class Continuer:
         out: list[list[Continuation]] = [[] for _ in prompts]
         for rows in batches(lengths, self.batch_tokens // beam):
             for draw in range(draws):
-                found = self._continue([ids[row] for row in rows], rows, options, draw)
+                streams = streams_of(options, [first + row for row in rows], draw)
+                found = self._continue([ids[row] for row in rows], options, streams)
                 for row, hypotheses in zip(rows, found, strict=True):
                     out[row] += [self._continuation(ids[row], h) for h in hypotheses]
             if progress is not None:
@@ -120,14 +127,14 @@ class Continuer:
         return Pieces(self.tokenizer.decode, prompt, self.options.stop)
 
     def _continue(
-        self, prompts: list[list[int]], rows: list[int], options: Options, draw: int
+        self, prompts: list[list[int]], options: Options, streams: Sequence[Stream]
     ) -> list[list[Hypothesis]]:
         return continue_ids(
             self.network,
             prompts,
             options,
             self.stops,
-            streams=streams_of(options, rows, draw),
+            streams=streams,
             pieces=[self._pieces(prompt) for prompt in prompts] if options.stop else (),
         )
 

@@ -53,11 +53,17 @@ class Predictor:
         return [found[0].text for found in self.n_best(texts, 1)]
 
     def n_best(
-        self, texts: Sequence[str], n: int, progress: Callable[[int], None] | None = None
+        self,
+        texts: Sequence[str],
+        n: int,
+        progress: Callable[[int], None] | None = None,
+        *,
+        first: int = 0,
     ) -> list[list[Prediction]]:
         """The `n` best outputs of each text, best first, or `n` samples as they were drawn.
 
-        `progress` hears after each batch how many texts it finished.
+        `progress` hears after each batch how many texts it finished. `first` is the number of the
+        first in what they are part of: samples follow from numbers.
         """
         if isinstance(texts, str):
             raise ValueError("give a list of texts, not one text")
@@ -72,7 +78,7 @@ class Predictor:
                     valid,
                     options,
                     self.tokenizers.target.special,
-                    streams=streams_of(options, rows, draw),
+                    streams=streams_of(options, [first + row for row in rows], draw),
                     pieces=pieces,
                 )
                 for row, hypotheses in zip(rows, found, strict=True):

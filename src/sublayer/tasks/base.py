@@ -51,6 +51,8 @@ class Predictor(ABC):
         self.network, self.vocabulary = network.eval(), vocabulary
         self.shortened = 0
         """Inputs that were too long and cut, so far."""
+        self.first = 0
+        """The number of the first input in what all are part of: samples follow from numbers."""
 
     @abstractmethod
     def results(

@@ -75,7 +75,7 @@ class TextGoesOn(Predictor):
             fields = {"text": c.text, "score": c.score, "logprob": c.logprob, "ended": c.ended}
             return Result(prompt + c.text, fields)
 
-        found = self.continuer.n_best(inputs, n, progress)
+        found = self.continuer.n_best(inputs, n, progress, first=self.first)
         return [[told(prompt, c) for c in row] for prompt, row in zip(inputs, found, strict=True)]
 
     def stream(self, text: str) -> Iterator[str]:

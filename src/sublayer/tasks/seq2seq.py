@@ -76,7 +76,7 @@ class TextToText(Predictor):
         self, inputs: Sequence[str], n: int = 1, progress: Progress | None = None
     ) -> list[list[Result]]:
         """The `n` best outputs, each with its score and log-probability."""
-        found = self.writer.n_best(inputs, n, progress)
+        found = self.writer.n_best(inputs, n, progress, first=self.first)
         self.shortened = self.writer.shortened
         return [
             [

@@ -97,7 +97,7 @@ class Infills(Predictor):
         Raises:
             ValueError: a text has no sentinel.
         """
-        return [self._fill(i, text, n, progress) for i, text in enumerate(inputs)]
+        return [self._fill(i, text, n, progress) for i, text in enumerate(inputs, self.first)]
 
     @torch.inference_mode()
     def _fill(self, number: int, text: str, n: int, progress: Progress | None) -> list[Result]:
