@@ -29,11 +29,11 @@ from torch.nn import functional as F
 import sublayer
 from sublayer.config.schema import Optimizer
 from sublayer.data.batch import Batch, Labelled
+from sublayer.layers.precision import has_bfloat16
 from sublayer.objectives.base import Objective
 from sublayer.objectives.causal import Causal
 from sublayer.objectives.seq2seq import Seq2Seq
 from sublayer.training.optimizers import make_optimizer
-from sublayer.training.precision import has_bfloat16
 
 VOCABULARY = 8000
 SMOOTHING = 0.1

@@ -36,7 +36,7 @@ def test_it_tells_what_was_lost_and_gained(run, target, sublayer):
 def test_what_cannot_be_quantized_is_told(run, target, sublayer):
     sublayer("quantize", run, target, "--no-measure")
     for source, other, told in (
-        (target, target.parent / "again", "is quantized already"),
+        (target, target.parent / "again", "is quantized; give the run"),
         (run, target, "is there already"),
         (target.parent / "nowhere", target.parent / "b", "is no folder"),
     ):

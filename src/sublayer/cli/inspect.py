@@ -24,6 +24,7 @@ def inspect(
     """
     from sublayer.lens.attention import cross_attention
     from sublayer.lens.report import check_kind, draw
+    from sublayer.models.base import as_encoder_decoder
     from sublayer.tasks.seq2seq import TextToText
     from sublayer.training.run import load_predictor
 
@@ -32,5 +33,8 @@ def inspect(
     if not isinstance(predictor, TextToText):
         raise ValueError(f"{run} is no model from text to text, so it has no alignment to draw")
     output = predictor([text])[0] if target is None else target
-    draw(cross_attention(predictor.writer.network, predictor.tokenizers, text, output), out)
+    draw(
+        cross_attention(as_encoder_decoder(predictor.network), predictor.tokenizers, text, output),
+        out,
+    )
     print(f"{text} -> {output}\n{out}")

@@ -15,3 +15,10 @@ def batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
         rows = order[-max(1, tokens // lengths[order[-1]]) :]
         del order[-len(rows) :]
         yield rows
+
+
+def in_place(going: Sequence[int]) -> list[int]:
+    """The same rows in the order in which fewest move: the last ones stand where others left."""
+    staying = {row for row in going if row < len(going)}
+    last = (row for row in going if row >= len(going))
+    return [row if row in staying else next(last) for row in range(len(going))]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sublayer.generation.batches import in_place
 from sublayer.generation.decoding import Decoding
 from sublayer.generation.hypothesis import Hypothesis, LengthPenalty, SearchOptions
 from sublayer.generation.logits import NEVER, Past
@@ -210,6 +211,7 @@ class _Beams:
                 self._cut(kept, i)
             elif not row.is_settled(best[i]):
                 going.append(i)
+        going = in_place(going)
         index = torch.tensor(going, dtype=torch.long, device=kept.totals.device)
         if self.is_apart:
             rows = torch.arange(len(self.rows), device=index.device).unsqueeze(1)

@@ -35,19 +35,19 @@ class Decoding(ABC):
 class _Attending(Decoding):
     """Abstract. Rows of a text are lanes of one row of the state, so they share its past."""
 
-    def __init__(self) -> None:
-        self.state, self.width = State(), 1
+    def __init__(self, n_texts: int) -> None:
+        self.state, self.n_texts, self.width = State(), n_texts, 1
 
     def reorder(self, index: Tensor, width: int = 1) -> None:
         """Row i becomes what row `index[i]` was; from now on each text has `width` rows."""
         before, self.width = self.width, width
-        if before == width == 1:
-            self._take(index)
-            return
         rows = index.view(-1, width)
         texts = rows[:, 0] // before
-        self._take(texts)
-        self.state.branch(rows - texts.unsqueeze(1) * before)
+        if len(texts) != self.n_texts or not _is_in_order(texts):
+            self._take(texts)
+            self.n_texts = len(texts)
+        if before * width > 1:
+            self.state.branch(rows - texts.unsqueeze(1) * before)
 
     def _take(self, texts: Tensor) -> None:
         """Text i becomes what text `texts[i]` was."""
@@ -61,7 +61,7 @@ class FromSource(_Attending):
     def __init__(
         self, network: EncoderDecoder, memory: Tensor, source_valid: Tensor | None, start: int
     ) -> None:
-        super().__init__()
+        super().__init__(len(memory))
         self.network, self.memory, self.source_valid = network, memory, source_valid
         self.first = start
 
@@ -75,8 +75,6 @@ class FromSource(_Attending):
         return self.network.decode(new, self.memory, self.source_valid, self.state).flatten(0, 1)
 
     def _take(self, texts: Tensor) -> None:
-        if len(texts) == len(self.memory) and _is_in_order(texts):
-            return
         super()._take(texts)
         self.memory = self.memory[texts]
         self.source_valid = None if self.source_valid is None else self.source_valid[texts]
@@ -87,7 +85,7 @@ class FromPrompt(_Attending):
     """A language model goes on from prompts of at least one token, which may differ in length."""
 
     def __init__(self, network: LanguageModel, prompts: Sequence[Sequence[int]]) -> None:
-        super().__init__()
+        super().__init__(len(prompts))
         assert all(prompts), "a language model needs a token to go on from"
         self.network, self.prompts = network, prompts
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sublayer.generation.batches import in_place
 from sublayer.generation.decoding import Decoding
 from sublayer.generation.hypothesis import Hypothesis, LengthPenalty
 from sublayer.generation.logits import NEVER, NO_RULES, Past, Rules
@@ -107,7 +108,7 @@ def walk(
         yield written
         if not going:
             return
-        alive.step(tokens, going)
+        alive.step(tokens, in_place(going))
 
 
 def collect(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import final
 
 import torch
@@ -90,7 +91,9 @@ class Dense(Attend):
             q, k, v = q.float(), k.float(), v.float()
         bias, causal = frame.bias(), frame.is_causal
         mask = None if causal and bias is None else _joined(_with_heads(frame.allowed()), bias)
-        with torch.autocast(q.device.type, enabled=False):
+        # entering the context takes as long as the attention of one token
+        is_cast = torch.is_autocast_enabled(q.device.type)
+        with torch.autocast(q.device.type, enabled=False) if is_cast else nullcontext():
             heads = F.scaled_dot_product_attention(
                 q,
                 k.to(q.dtype),

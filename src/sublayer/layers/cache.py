@@ -59,20 +59,15 @@ class Cache:
             to[:there, :, :length] = buffer[:there, :, :length]
         self._buffers = (new[0], new[1])
 
-    def reorder(self, index: Tensor) -> None:
-        """Row i becomes what row `index[i]` was; only rows that move are copied."""
+    def reorder(self, index: Tensor, moved: Tensor) -> None:
+        """Row i becomes what row `index[i]` was; `moved` are the places where that is another."""
         if self._buffers is None:
             return
         rows = len(index)
         if rows > len(self._buffers[0]):
             self._grow(rows, self.length)
-            self.rows = rows
-        moved = (index != torch.arange(rows, device=index.device)).nonzero().squeeze(1)
-        if len(moved):
-            origins = index[moved]
-            for buffer in self._buffers:
-                held = buffer[:, :, : self.length]
-                held[moved] = held[origins]
+        for buffer in self._buffers:
+            take_rows(buffer[:, :, : self.length], index, moved)
         self.rows = rows
 
     def keep(self, slots: Tensor) -> None:
@@ -89,3 +84,12 @@ class Cache:
                 kept = buffer.view(-1, d).index_select(0, places).view(self.rows, g, n, d)
             buffer[: self.rows, :, :n] = kept
         self.length = n
+
+
+def take_rows(x: Tensor, index: Tensor, moved: Tensor) -> Tensor:
+    """Row i is what row `index[i]` was: written over where there is room, `moved` rows alone."""
+    if len(index) > len(x):
+        return x.index_select(0, index)
+    if len(moved):
+        x[moved] = x[index[moved]]
+    return x[: len(index)]

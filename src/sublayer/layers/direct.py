@@ -1,4 +1,4 @@
-"""Blocks for decoding on a CPU, whose parts call one another directly.
+"""Sublayers for decoding on a CPU, whose parts call one another directly.
 
 A step of one token is a hundred products of microseconds each, and what a module does around its
 `forward` costs as much again. So these have no hooks, no taps and no dropout: their `__call__` is
@@ -12,9 +12,8 @@ from typing import final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from sublayer.layers.attend import FEW, MANY, Dense, products
+from sublayer.layers.attend import Attend
 from sublayer.layers.frame import Frame
 from sublayer.layers.state import State
 
@@ -38,35 +37,11 @@ class DirectNorm(nn.Module):
 
 
 @final
-class DirectAttend(nn.Module):
-    """`Dense` of a score that is a product, in float32."""
-
-    def __init__(self, of: Dense) -> None:
-        super().__init__()
-        self.score, self.whole = of.score, of
-
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, frame: Frame) -> Tensor:
-        """Queries `b h q d`, keys and values `b g k d` -> heads `b h q d`."""
-        n = q.shape[2]
-        dot = self.score.as_dot(q, k)
-        if dot is None or n > FEW or n == k.shape[2] > 1:
-            return self.whole(q, k, v, frame)
-        veil = frame.veil(q.dtype)
-        if n > 1 or len(q) * q.shape[1] >= MANY or (veil is not None and frame.blind() is not None):
-            return products(dot, v, frame)
-        return F.scaled_dot_product_attention(
-            dot[0], dot[1], v, veil, scale=dot[2], enable_gqa=q.shape[1] != k.shape[1]
-        )
-
-    __call__ = forward
-
-
-@final
 class DirectSelfAttention(nn.Module):
     """Self-attention with one product, `qkv`, for queries, keys and values of `sizes` heads."""
 
     def __init__(
-        self, qkv: nn.Module, out: nn.Module, attend: nn.Module, d_head: int, sizes: list[int]
+        self, qkv: nn.Module, out: nn.Module, attend: Attend, d_head: int, sizes: list[int]
     ) -> None:
         super().__init__()
         self.qkv, self.out, self.attend = qkv, out, attend
@@ -90,7 +65,7 @@ class DirectCrossAttention(nn.Module):
     """Attention to a memory; `kv` is one product, done once."""
 
     def __init__(
-        self, q: nn.Module, kv: nn.Module, out: nn.Module, attend: nn.Module, d_head: int
+        self, q: nn.Module, kv: nn.Module, out: nn.Module, attend: Attend, d_head: int
     ) -> None:
         super().__init__()
         self.q, self.kv, self.out, self.attend, self.d_head = q, kv, out, attend, d_head
@@ -170,32 +145,5 @@ class DirectPre(nn.Module):
     def forward(self, x: Tensor, *context: object) -> Tensor:
         """The stream after the sublayer."""
         return self.layer(self.norm(x), *context).add_(x)
-
-    __call__ = forward
-
-
-@final
-class DirectBlock(nn.Module):
-    """Self-attention, cross-attention if there is a memory, feed-forward."""
-
-    def __init__(
-        self, attention: nn.Module, feedforward: nn.Module, cross: nn.Module | None
-    ) -> None:
-        super().__init__()
-        self.attention, self.cross, self.feedforward = attention, cross, feedforward
-
-    def forward(
-        self,
-        x: Tensor,
-        frame: Frame,
-        memory: Tensor | None = None,
-        memory_frame: Frame | None = None,
-        state: State | None = None,
-    ) -> Tensor:
-        """`b n m` -> `b n m`; `memory` is `b k m`."""
-        x = self.attention(x, frame, state)
-        if self.cross is not None:
-            x = self.cross(x, memory, memory_frame, state)
-        return self.feedforward(x)
 
     __call__ = forward

@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from sublayer.layers.cache import Cache
+from sublayer.layers.cache import Cache, take_rows
 from sublayer.layers.mask import Causal, Given, Mask
 
 NOWHERE = 2**31 - 1
@@ -168,7 +168,11 @@ class State:
             self._sees = self._sees.gather(1, lanes.unsqueeze(2).expand(-1, -1, self.seen))
 
     def reorder(self, index: Tensor) -> None:
-        """Row i becomes what row `index[i]` was; rows may be dropped or repeated."""
+        """Row i becomes what row `index[i]` was; rows may be dropped or repeated.
+
+        Only rows that move are copied, so what leaves is best replaced by the last.
+        """
+        moved = (index != torch.arange(len(index), device=index.device)).nonzero().squeeze(1)
         if self._next is not None:
             assert self._places is not None
             self._places, self._next = self._places[index], self._next[index]
@@ -176,9 +180,9 @@ class State:
         if self._sees is not None:
             self._sees = self._sees[index]
         for cache in self._caches.values():
-            cache.reorder(index)
+            cache.reorder(index, moved)
         self._memo = {
-            owner: tuple(t.index_select(0, index) for t in kept)
+            owner: tuple(take_rows(t, index, moved) for t in kept)
             for owner, kept in self._memo.items()
         }
 
@@ -198,7 +202,8 @@ class State:
             self._checked = self.seen
 
     def _forget_unseen(self, span: int | None) -> None:
-        places = self._places_alike(torch.device("cpu")) if self._places is None else self._places
+        assert self._places is not None, "rows or lanes have places of their own"
+        places = self._places
         newest = self.reach if self._next is None else self._next.unsqueeze(1)
         used = places != NOWHERE
         if span is not None:

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from sublayer.config.files import atomic_write, load_json
 from sublayer.models.base import FAMILIES, FamilyConfig, configure
 
+QUANTIZATION = "quantization.json"
+"""What says that the weights beside it are quantized, and how."""
+
 
 def network_tensors(network: nn.Module) -> dict[str, Tensor]:
     """Every parameter and persistent buffer under its name; shared ones once, under the first."""
@@ -95,8 +98,11 @@ def load_network(folder: Path) -> nn.Module:
     """The network of a folder, in float32 on the CPU, ready to use.
 
     Raises:
-        ValueError: a file is missing or damaged, or the weights are not those of the configuration.
+        ValueError: a file is missing or damaged, the weights are quantized, or they are not those
+            of the configuration.
     """
+    if (folder / QUANTIZATION).exists():
+        raise ValueError(f"{folder} is quantized; give the run that it was made of")
     _, config = read_config(folder)
     network = config.build()
     put_tensors(

@@ -9,12 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sublayer.layers.attend import Dense
 from sublayer.layers.attention import CrossAttention, SelfAttention
-from sublayer.layers.block import Block
 from sublayer.layers.direct import (
-    DirectAttend,
-    DirectBlock,
     DirectCrossAttention,
     DirectFeedForward,
     DirectGated,
@@ -32,6 +28,7 @@ from sublayer.layers.packed import (
     PackedLinear,
     is_available,
 )
+from sublayer.layers.precision import has_bfloat16
 from sublayer.layers.quantized import (
     Bfloat16Linear,
     Int4Weights,
@@ -39,18 +36,16 @@ from sublayer.layers.quantized import (
     Int8Weights,
     QuantizedLinear,
 )
-from sublayer.layers.residual import PostNorm, PreNorm, Residual
+from sublayer.layers.residual import PostNorm, PreNorm
 from sublayer.layers.score import Score
 
 WORTH = 1_000_000
 """Parameters below which a network stays as it is: its products cost less than calling them."""
 
-Layer = nn.Linear | QuantizedLinear
-
 
 def best_dtype() -> torch.dtype:
     """What products of floats are fastest in here: bfloat16 where the CPU multiplies in it."""
-    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+    return torch.bfloat16 if has_bfloat16(torch.device("cpu")) else torch.float32
 
 
 def is_worth_packing(network: nn.Module) -> bool:
@@ -60,9 +55,9 @@ def is_worth_packing(network: nn.Module) -> bool:
     return on_cpu and is_available() and sum(t.numel() for t in tensors) >= WORTH
 
 
-def ready(network: nn.Module) -> nn.Module:
-    """The network packed, where that is worth it; else itself."""
-    return packed(network) if is_worth_packing(network) else network
+def ready(network: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
+    """The network packed, in `dtype` or the best here, where that is worth it; else itself."""
+    return packed(network, dtype) if is_worth_packing(network) else network
 
 
 def packed(network: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
@@ -83,26 +78,13 @@ def _pack(module: nn.Module, dtype: torch.dtype) -> None:
             continue  # they read their own weights
         if _is_layer(part):
             setattr(module, name, pack_layers([part], dtype))
-        elif isinstance(part, Block):
-            setattr(module, name, _block(part, dtype))
+        elif isinstance(part, PostNorm | PreNorm):
+            setattr(module, name, _residual(part, dtype))
         else:
             _pack(part, dtype)
 
 
-def _block(block: Block, dtype: torch.dtype) -> nn.Module:
-    """Its parts called directly, where they are all known; else their products alone."""
-    residuals = [r for r in (block.attention, block.cross, block.feedforward) if r is not None]
-    if not all(isinstance(r, PostNorm | PreNorm) for r in residuals):
-        _pack(block, dtype)
-        return block
-    return DirectBlock(
-        _residual(block.attention, dtype),
-        _residual(block.feedforward, dtype),
-        None if block.cross is None else _residual(block.cross, dtype),
-    )
-
-
-def _residual(residual: Residual, dtype: torch.dtype) -> nn.Module:
+def _residual(residual: PostNorm | PreNorm, dtype: torch.dtype) -> nn.Module:
     norm, layer = residual.norm, _sublayer(residual.layer, dtype)
     norm = DirectNorm(norm) if isinstance(norm, nn.LayerNorm) else norm
     return DirectPost(layer, norm) if isinstance(residual, PostNorm) else DirectPre(layer, norm)
@@ -115,10 +97,10 @@ def _sublayer(layer: nn.Module, dtype: torch.dtype) -> nn.Module:
     if isinstance(layer, SelfAttention) and _are_alike([layer.q, layer.k, layer.v]):
         sizes = [part.out_features // layer.d_head for part in (layer.q, layer.k, layer.v)]
         qkv, out = pack(layer.q, layer.k, layer.v), pack(layer.out)
-        return DirectSelfAttention(qkv, out, _attend(layer.attend), layer.d_head, sizes)
+        return DirectSelfAttention(qkv, out, layer.attend, layer.d_head, sizes)
     if isinstance(layer, CrossAttention) and _are_alike([layer.k, layer.v]):
         kv, out = pack(layer.k, layer.v), pack(layer.out)
-        return DirectCrossAttention(pack(layer.q), kv, out, _attend(layer.attend), layer.d_head)
+        return DirectCrossAttention(pack(layer.q), kv, out, layer.attend, layer.d_head)
     if isinstance(layer, FeedForward):
         has_relu = layer.act is F.relu
         up = pack(layer.up, act="relu" if has_relu else "none")
@@ -127,10 +109,6 @@ def _sublayer(layer: nn.Module, dtype: torch.dtype) -> nn.Module:
         return DirectGated(pack(layer.gate, layer.up), pack(layer.down), layer.act)
     _pack(layer, dtype)
     return layer
-
-
-def _attend(attend: nn.Module) -> nn.Module:
-    return DirectAttend(attend) if isinstance(attend, Dense) and attend.fused else attend
 
 
 def _is_layer(part: nn.Module) -> bool:

@@ -20,7 +20,7 @@ from sublayer.layers.quantized import (
     QuantizedLinear,
 )
 from sublayer.layers.score import Score
-from sublayer.models.hub import put_tensors, read_config, read_tensors
+from sublayer.models.hub import QUANTIZATION, put_tensors, read_config, read_tensors
 
 Weights = Literal["int8", "int8-weights", "int4", "bfloat16"]
 """Eight bits and inputs in eight bits too; eight bits alone; four bits in groups; bfloat16."""
@@ -30,8 +30,6 @@ KINDS: dict[Weights, type[QuantizedLinear]] = {
     "int4": Int4Weights,
     "bfloat16": Bfloat16Linear,
 }
-FILE = "quantization.json"
-"""What says that the weights beside it are quantized, and how."""
 
 
 def quantize(network: nn.Module, weights: Weights) -> nn.Module:
@@ -70,12 +68,12 @@ def restored(network: nn.Module) -> nn.Module:
 
 def is_quantized(folder: Path) -> bool:
     """Whether the weights of a folder are quantized."""
-    return (folder / FILE).exists()
+    return (folder / QUANTIZATION).exists()
 
 
 def write_quantization(weights: Weights, folder: Path) -> None:
     """Say in a folder how its weights are quantized."""
-    atomic_write(folder / FILE, json.dumps({"weights": weights}, indent=2) + "\n")
+    atomic_write(folder / QUANTIZATION, json.dumps({"weights": weights}, indent=2) + "\n")
 
 
 def load_quantized(folder: Path) -> nn.Module:
@@ -84,10 +82,10 @@ def load_quantized(folder: Path) -> nn.Module:
     Raises:
         ValueError: a file is damaged, or not of the network that the folder describes.
     """
-    keys = load_json(folder / FILE)
+    keys = load_json(folder / QUANTIZATION)
     weights: Any = keys.get("weights") if isinstance(keys, dict) else None
     if weights not in KINDS:
-        raise ValueError(f"{folder / FILE}: 'weights' must be one of {', '.join(KINDS)}")
+        raise ValueError(f"{folder / QUANTIZATION}: 'weights' must be one of {', '.join(KINDS)}")
     _, config = read_config(folder)
     network = quantize(config.build(), weights)
     with torch.no_grad():

@@ -125,7 +125,7 @@ class Answers(Predictor):
         self, asked: Sequence[tuple[str, str]], n: int = 1, progress: Progress | None = None
     ) -> list[list[Result]]:
         """The same for questions and texts."""
-        network = as_classifier(self.network, "find an answer")
+        network = as_classifier(self.worker, "find an answer")
         parts = [
             (number, passage)
             for number, (question, context) in enumerate(asked)

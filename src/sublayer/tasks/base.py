@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import nn
 
 from sublayer.config.registry import Registry
@@ -19,6 +20,7 @@ from sublayer.data.order import BucketOrder, Order, cut
 from sublayer.data.store import Store
 from sublayer.metrics import Bucket, Score
 from sublayer.objectives.base import Objective
+from sublayer.surgery.pack import ready
 from sublayer.tasks.vocabulary import Vocabulary
 from sublayer.text.tokenizer import Tokenizers
 
@@ -49,6 +51,8 @@ class Predictor(ABC):
 
     def __init__(self, network: nn.Module, vocabulary: Vocabulary) -> None:
         self.network, self.vocabulary = network.eval(), vocabulary
+        self.worker = self.network
+        """What answers: the network, or its packed twin."""
         self.shortened = 0
         """Inputs that were too long and cut, so far."""
         self.first = 0
@@ -66,8 +70,9 @@ class Predictor(ABC):
             raise ValueError("give a list of texts, not one text")
         return [found[0].text for found in self.results(inputs)]
 
-    def hasten(self) -> None:  # noqa: B027 - most have nothing to do
+    def hasten(self) -> None:
         """Answer by faster kernels from here on, where there are any; `network` stays as it is."""
+        self.worker = ready(self.network, torch.float32)  # vectors and probabilities stay exact
 
     def stream(self, text: str) -> Iterator[str]:
         """The best answer piece by piece, where a model writes; else whole."""
@@ -106,6 +111,8 @@ class Task(ABC):
     """Whether it has tokenizers."""
     numbers: tuple[str, ...] = ("loss", "nll", "perplexity")
     """Validation numbers that the best checkpoint may be chosen by, beside metrics."""
+    writes: ClassVar[bool] = False
+    """Whether answers are texts that a model writes token by token."""
     takes_metrics: ClassVar[bool] = True
     """Whether what it says is measured by `evaluation.metrics`; else its measures are its own."""
 

@@ -79,7 +79,7 @@ class Labels(Predictor):
         self, inputs: Sequence[str], n: int = 1, progress: Progress | None = None
     ) -> list[list[Result]]:
         """The `n` likeliest labels with their probabilities; all that apply; or the number."""
-        network = as_classifier(self.network, "label a text")
+        network = as_classifier(self.worker, "label a text")
         cut = rows_of([split_input(text) for text in inputs], self.vocabulary.text, self.longest)
         rows = []
         for ids, was_cut in cut:

@@ -73,7 +73,7 @@ class Vectors(Predictor):
         """All vectors, one a row."""
         if isinstance(inputs, str):
             raise ValueError("give a list of texts, not one text")
-        network: Encoder = as_encoder(self.network, "embed a text")
+        network: Encoder = as_encoder(self.worker, "embed a text")
         device, rows = next(network.parameters()).device, []
         for ids, was_cut in rows_of(
             [(t, None) for t in inputs], self.vocabulary.text, self.longest

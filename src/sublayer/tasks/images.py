@@ -110,7 +110,7 @@ class ImageLabels(Predictor):
         self, pictures: Sequence[Pixels], n: int = 1, progress: Progress | None = None
     ) -> list[list[Result]]:
         """The same for pixels."""
-        network = as_image_encoder(self.network)
+        network = as_image_encoder(self.worker)
         device = next(network.parameters()).device
         out: list[list[Result]] = []
         for start in range(0, len(pictures), self.batch):

@@ -89,7 +89,7 @@ class Fills(Predictor):
     def _fill(self, text: str, n: int, progress: Progress | None) -> list[Result]:
         ids = self._with_masks(text)
         tokenizer = self.vocabulary.text
-        network = as_encoder(self.network, "fill in a mask")
+        network = as_encoder(self.worker, "fill in a mask")
         device = next(network.parameters()).device
         inputs = torch.tensor([wrap(ids, None, tokenizer)], device=device)
         hidden = network.hidden(inputs)[inputs == self.mask]  # masks m

@@ -59,8 +59,9 @@ class TextToText(Predictor):
         )
 
     def hasten(self) -> None:
-        """Write by a packed twin of the network."""
-        self.writer.network = as_encoder_decoder(ready(self.network))
+        """Answer by faster kernels from here on, where there are any; `network` stays as it is."""
+        self.worker = ready(self.network)
+        self.writer.network = as_encoder_decoder(self.worker)
 
     @property
     def tokenizers(self) -> Tokenizers:
@@ -98,6 +99,8 @@ class TextToText(Predictor):
 @final
 class Seq2SeqTask(Task):
     """Pairs of texts, an encoder-decoder, teacher forcing."""
+
+    writes = True
 
     @staticmethod
     def learn(recipe: Recipe, examples: Examples, given: Tokenizers | None = None) -> Vocabulary:

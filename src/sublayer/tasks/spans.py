@@ -19,6 +19,7 @@ from sublayer.generation.hypothesis import Hypothesis, SearchOptions
 from sublayer.metrics import Score
 from sublayer.models.base import as_encoder_decoder
 from sublayer.objectives.seq2seq import Seq2Seq
+from sublayer.surgery.pack import ready
 from sublayer.tasks.base import (
     TASKS,
     Examples,
@@ -89,6 +90,10 @@ class Infills(Predictor):
             raise ValueError("generation.stop ends a text, but spans are several; leave it out")
         self.options = write_options(generation, vocabulary.text)
 
+    def hasten(self) -> None:
+        """Answer by faster kernels from here on, where there are any; `network` stays as it is."""
+        self.worker = ready(self.network)
+
     def results(
         self, inputs: Sequence[str], n: int = 1, progress: Progress | None = None
     ) -> list[list[Result]]:
@@ -115,7 +120,7 @@ class Infills(Predictor):
         for id, part in zip(sentinels, others, strict=False):
             source += [id, *part]
         source.append(tokenizer.special.eos)
-        network = as_encoder_decoder(self.network)
+        network = as_encoder_decoder(self.worker)
         device = next(network.parameters()).device
         options, draws = asked(self._as_wide_as(n), n)
         found: list[Hypothesis] = []
@@ -164,6 +169,7 @@ def split_at(ids: Sequence[int], signs: Sequence[int]) -> dict[int, list[int]]:
 class Spans(Task):
     """Documents in passages; spans are taken out anew each time, and are to be written."""
 
+    writes = True
     takes_metrics = False
 
     @staticmethod

@@ -106,7 +106,7 @@ class Tags(Predictor):
         self, sentences: Sequence[Sequence[str]], progress: Progress | None = None
     ) -> list[list[tuple[str, float]]]:
         """The tag of each word and its probability; a long sentence is gone through in parts."""
-        network = as_classifier(self.network, "tag words")
+        network = as_classifier(self.worker, "tag words")
         parts = [
             (number, ids, firsts)
             for number, words in enumerate(sentences)

@@ -10,21 +10,16 @@ from typing import Any
 from sublayer.config.files import atomic_folder
 from sublayer.data.source import Split
 from sublayer.metrics import Score
-from sublayer.models.base import EncoderDecoder, LanguageModel
-from sublayer.models.hub import load_network, network_tensors, write_tensors
+from sublayer.models.hub import QUANTIZATION, load_network, network_tensors, write_tensors
 from sublayer.surgery.quantize import (
-    FILE,
     Weights,
-    is_quantized,
-    load_quantized,
     quantize,
     write_quantization,
 )
-from sublayer.tasks import Vocabulary
 from sublayer.training.evaluate import evaluate
-from sublayer.training.run import open_run
+from sublayer.training.run import load_task, open_run
 
-LEFT = {"checkpoints", "store", "model.safetensors", FILE}
+LEFT = {"checkpoints", "store", "model.safetensors", QUANTIZATION}
 """What of a run is for training alone, or is written anew."""
 
 
@@ -55,11 +50,9 @@ def quantize_run(source: Path, target: Path, weights: Weights) -> None:
     """Write the run `source` with quantized weights to `target`.
 
     Raises:
-        ValueError: `source` is no finished run or quantized already, or `target` is there.
+        ValueError: `source` is no finished run or quantized, or `target` is there.
     """
     run, _ = open_run(source)
-    if is_quantized(source):
-        raise ValueError(f"{source} is quantized already; give the run that it was made of")
     if not run.weights.exists():
         raise ValueError(f"{source} is not finished; finish it before it is quantized")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -78,10 +71,9 @@ def measure(folder: Path, name: str, split: Split, files: list[str]) -> Measured
     found = evaluate(folder, split, files)
     outcome = found.outcome
     rows, unit = outcome.rows, "inputs/s"
-    network = (load_quantized if is_quantized(folder) else load_network)(folder)
-    if isinstance(network, EncoderDecoder | LanguageModel):
-        tokenizers = Vocabulary.load(folder).tokenizers
-        assert tokenizers is not None
+    task = load_task(folder)
+    tokenizers = task.vocabulary.tokenizers
+    if task.writes and tokenizers is not None:
         rows = sum(len(ids) + 1 for ids in tokenizers.target.encode_batch(outcome.outputs))
         unit = "tokens/s"
     size = (folder / "model.safetensors").stat().st_size / 1e6
