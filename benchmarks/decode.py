@@ -23,6 +23,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,39 +50,40 @@ Run = Callable[[int, int], object]
 """Batch and beam: decodes."""
 
 
-def ours(kind: str, threads: int) -> Run:
+def prepared(family: str, size: str, vocab_size: int, kind: str) -> Any:
     """A network of ours, quantized or in floats, packed."""
     torch.manual_seed(0)
-    network = sublayer.build("transformer", "base", vocab_size=VOCAB).eval()
-    if kind in {"int8", "int8-weights", "int4"}:
+    network = sublayer.build(family, size, vocab_size=vocab_size).eval()
+    if kind != "bfloat16":
         quantize(network, kind)  # type: ignore[arg-type]
-    net = packed(network, torch.bfloat16 if kind == "bfloat16" else torch.float32)
+    return packed(network, torch.bfloat16)
+
+
+def ours(kind: str, threads: int) -> Run:
+    """Our encoder-decoder."""
+    net = prepared("transformer", "base", VOCAB, kind)
     source = torch.randint(4, VOCAB, (32, SOURCE))
 
     @torch.inference_mode()
     def run(batch: int, beam: int) -> object:
         torch.set_num_threads(threads)
-        memory = net.encode(source[:batch])  # type: ignore[operator]
+        memory = net.encode(source[:batch])
         options = SearchOptions(beam=beam, max_length=TARGET)
-        decoding = FromSource(net, memory, None, 1)  # type: ignore[arg-type]
+        decoding = FromSource(net, memory, None, 1)
         return search(decoding, [TARGET] * batch, options, NEVER)
 
     return run
 
 
 def our_gpt(kind: str, threads: int) -> Run:
-    """GPT-2 of ours."""
-    torch.manual_seed(0)
-    network = sublayer.build("gpt", "small", vocab_size=GPT_VOCAB).eval()
-    if kind in {"int8", "int8-weights", "int4"}:
-        quantize(network, kind)  # type: ignore[arg-type]
-    net = packed(network, torch.bfloat16 if kind == "bfloat16" else torch.float32)
+    """Our GPT-2."""
+    net = prepared("gpt", "small", GPT_VOCAB, kind)
     prompt = torch.randint(4, GPT_VOCAB, (PROMPT,)).tolist()
 
     @torch.inference_mode()
     def run(batch: int, beam: int) -> object:
         torch.set_num_threads(threads)
-        decoding = FromPrompt(net, [prompt] * batch)  # type: ignore[arg-type]
+        decoding = FromPrompt(net, [prompt] * batch)
         return search(decoding, [NEW] * batch, SearchOptions(beam=beam, max_length=NEW), NEVER)
 
     return run

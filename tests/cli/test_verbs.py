@@ -151,3 +151,26 @@ def test_answers_go_into_a_file_of_the_kind_that_its_name_says(sublayer, run, tm
     rows = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
     texts = [row["outputs"][0]["text"] for row in rows]
     assert texts == (tmp_path / "answers.txt").read_text().splitlines()
+
+
+def test_packed_networks_serve_every_verb(sublayer, run, tmp_path, monkeypatch):
+    monkeypatch.setattr("sublayer.surgery.pack.WORTH", 0)
+    report = {}
+    for fast in ("true", "false"):
+        _, out, _ = sublayer("evaluate", run, f"fast={fast}", "--json")
+        report[fast] = json.loads(out)["metrics"]
+        status, out, _ = sublayer("predict", run, f"fast={fast}", stdin=b"abc\n")
+        assert (status, out.count("\n")) == (0, 1)
+    packed, plain = (report[fast]["perplexity"]["value"] for fast in ("true", "false"))
+    assert packed == plain  # of the plain network in both
+    assert sublayer("inspect", run, "abc", "--out", tmp_path / "a.svg")[0] == 0
+    assert sublayer("quantize", run, tmp_path / "small")[0] == 0
+    assert sublayer("inspect", tmp_path / "small", "abc", "--out", tmp_path / "b.svg")[0] == 0
+
+
+def test_what_needs_floats_refuses_quantized_runs(sublayer, run, tmp_path):
+    assert sublayer("quantize", run, tmp_path / "small", "--no-measure")[0] == 0
+    status, _, err = sublayer("convert", tmp_path / "small", tmp_path / "b", "--to", "huggingface")
+    assert status == 2
+    assert f"{tmp_path / 'small'} is quantized; give the run that it was made of" in err
+    assert not (tmp_path / "b").exists()

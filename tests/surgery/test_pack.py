@@ -100,6 +100,36 @@ def test_the_network_itself_stays_as_it_was(network):
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+ENCODERS = {
+    "bert": ("bert", {"head": "masked"}),
+    "labels": ("bert", {"head": "classify", "n_labels": 3}),
+    "albert": ("albert", {"d_embedding": 16}),
+    "gpt labels": ("gpt", {"head": "classify", "n_labels": 3, "max_length": 40}),
+}
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_encoders_and_labels_are_the_same_in_float32(name):
+    torch.manual_seed(0)
+    family, keys = ENCODERS[name]
+    sizes = {key: n for key, n in SMALL.items() if family != "albert" or key != "n_layers"}
+    network = build(family, **sizes, **keys).eval()
+    with torch.inference_mode():
+        expected = network(SOURCE, SOURCE != 0)
+        found = packed(network, torch.float32)(SOURCE, SOURCE != 0)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_images_are_the_same_in_float32():
+    torch.manual_seed(0)
+    keys = {"image_size": 8, "patch_size": 4, "n_channels": 1, "n_labels": 5}
+    network = build("vit", d_model=64, n_layers=2, n_heads=4, d_ff=96, **keys).eval()
+    images = torch.randn(3, 1, 8, 8)
+    with torch.inference_mode():
+        expected, found = network(images), packed(network, torch.float32)(images)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
 def test_small_networks_are_not_packed():
     network = build("transformer", **SMALL)
     assert not is_worth_packing(network)
