@@ -44,3 +44,10 @@ def test_what_cannot_be_quantized_is_told(run, target, sublayer):
         assert status == 2
         assert told in err
         assert "Traceback" not in err
+
+
+def test_nothing_is_written_where_there_is_nothing_to_measure(run, target, sublayer):
+    status, _, err = sublayer("quantize", run, target, "--data", "none.tsv")
+    assert status == 2
+    assert "there is no file none.tsv" in err
+    assert not target.exists()

@@ -38,14 +38,13 @@ def quantize(
     The new folder is used as any run: `sublayer predict runs/de-int8`.
     """
     from sublayer.cli.show import print_json
-    from sublayer.training.quantize import measure as measured
-    from sublayer.training.quantize import quantize_run
+    from sublayer.training.quantize import quantize_and_measure, quantize_run
 
-    quantize_run(run, target, weights)
-    found = []
+    found: tuple[Measured, ...] = ()
     if measure:
-        both = ((run, "before"), (target, weights))
-        found = [measured(folder, name, split, data or []) for folder, name in both]
+        found = quantize_and_measure(run, target, weights, split, data or [])
+    else:
+        quantize_run(run, target, weights)
     if json:
         print_json({"folder": str(target), "runs": [one.as_json() for one in found]})
         return

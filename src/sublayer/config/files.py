@@ -193,6 +193,16 @@ def atomic_write(path: Path, content: bytes | str) -> None:
         _sync(path.parent)
 
 
+def check_new(path: Path) -> None:
+    """That a folder can be made here.
+
+    Raises:
+        ValueError: there is one that is not empty, or a file.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"{path} is there already; name a new folder")
+
+
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A new folder to write into, put at `path` when the block ends well.

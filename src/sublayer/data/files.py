@@ -23,9 +23,7 @@ def opened(file: str) -> Iterator[BufferedIOBase]:
     """
     path = Path(file)
     if not path.is_file():
-        raise ValueError(
-            f"there is no file {file} (seen from {Path.cwd()}): correct its path in [data]"
-        )
+        raise ValueError(f"there is no file {file} (seen from {Path.cwd()}): correct its path")
     if path.stat().st_size == 0:
         raise empty(file)
     try:
@@ -119,4 +117,4 @@ def text_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
 
 def empty(file: str) -> ValueError:
     """The error for a file without any text."""
-    return ValueError(f"{file} is empty: give a file with text, or take it out of [data]")
+    return ValueError(f"{file} is empty: give a file with text")

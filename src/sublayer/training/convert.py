@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from sublayer.config.files import atomic_folder, dump_json, load_json
+from sublayer.config.files import atomic_folder, check_new, dump_json, load_json
 from sublayer.config.objective import ClassifyObjective, EmbedObjective
 from sublayer.config.schema import Recipe
 from sublayer.generation.stopping import Stops
@@ -69,8 +69,7 @@ def convert(
             is there already.
     """
     source = local_folder(source, pickle=weights is not read_safetensors)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ValueError(f"{target} is there already; name a new folder")
+    check_new(target)
     model = _read(source, weights)
     if to == "sublayer" and model.is_ours:
         raise ValueError(f"{source} is in our own form already; add --to huggingface")

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sublayer.config.files import atomic_folder
+from sublayer.config.files import atomic_folder, check_new
 from sublayer.data.source import Split
 from sublayer.metrics import Score
 from sublayer.models.hub import QUANTIZATION, load_network, network_tensors, write_tensors
 from sublayer.surgery.quantize import (
     Weights,
+    is_quantized,
     quantize,
     write_quantization,
 )
 from sublayer.training.evaluate import evaluate
-from sublayer.training.run import load_task, open_run
+from sublayer.training.run import Run, load_task, open_run
 
 LEFT = {"checkpoints", "store", "model.safetensors", QUANTIZATION}
 """What of a run is for training alone, or is written anew."""
@@ -52,11 +53,7 @@ def quantize_run(source: Path, target: Path, weights: Weights) -> None:
     Raises:
         ValueError: `source` is no finished run or quantized, or `target` is there.
     """
-    run, _ = open_run(source)
-    if not run.weights.exists():
-        raise ValueError(f"{source} is not finished; finish it before it is quantized")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ValueError(f"{target} is there already; name a new folder")
+    run = _check(source, target)
     network = quantize(load_network(source), weights)
     with atomic_folder(target) as folder:
         for file in sorted(source.iterdir()):
@@ -64,6 +61,30 @@ def quantize_run(source: Path, target: Path, weights: Weights) -> None:
                 shutil.copyfile(file, folder / file.name)
         write_tensors(network_tensors(network), folder / run.weights.name)
         write_quantization(weights, folder)
+
+
+def quantize_and_measure(
+    source: Path, target: Path, weights: Weights, split: Split, files: list[str]
+) -> tuple[Measured, Measured]:
+    """The same, measured before and after; nothing is written where there is nothing to measure.
+
+    Raises:
+        ValueError: as `quantize_run`, or the data is not there or wrong.
+    """
+    _check(source, target)
+    before = measure(source, "before", split, files)
+    quantize_run(source, target, weights)
+    return before, measure(target, weights, split, files)
+
+
+def _check(source: Path, target: Path) -> Run:
+    run, _ = open_run(source)
+    if is_quantized(source):
+        raise ValueError(f"{source} is quantized; give the run that it was made of")
+    if not run.weights.exists():
+        raise ValueError(f"{source} is not finished; finish it before it is quantized")
+    check_new(target)
+    return run
 
 
 def measure(folder: Path, name: str, split: Split, files: list[str]) -> Measured:
