@@ -137,6 +137,31 @@ def test_labels_are_alike(name, make_folder, tmp_path):
         assert found == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the [SEP] fox",
+        "the fox [SEP]",
+        "the [SEP] fox\tjumps over",
+        "the fox\tjumps [SEP] over",
+        "[SEP]\t[SEP]",
+    ],
+)
+def test_an_end_that_is_written_in_a_text_begins_no_second_one(text, make_folder, tmp_path):
+    torch.manual_seed(1)
+    theirs = make_folder("bert labels", tmp_path)
+    tokenizer = hf.BertTokenizerFast.from_pretrained(tmp_path)
+    torch.nn.init.normal_(theirs.bert.embeddings.token_type_embeddings.weight)
+    theirs.save_pretrained(tmp_path)
+    given = tokenizer(*text.split("\t"), return_tensors="pt")
+    assert (given["input_ids"] == tokenizer.sep_token_id).sum() > text.count("\t") + 1
+    with torch.no_grad():
+        shares = theirs(**given).logits[0].softmax(0)
+    found = {r.text: r.fields["probability"] for r in sublayer.load(tmp_path).results([text], 3)[0]}
+    expected = dict(zip(("no", "maybe", "yes"), shares.tolist(), strict=True))
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
 def test_one_label_of_no_said_kind_is_a_number(make_folder, tmp_path):
     theirs = make_folder("bert labels", tmp_path, num_labels=1)
     keys = json.loads((tmp_path / "config.json").read_text())

@@ -55,6 +55,24 @@ def test_two_texts_are_segments(bind, rows_of):
     assert batch.segments.tolist() == segments  # padding is of no second text
 
 
+def test_an_end_in_a_text_begins_no_second_one(bind, rows_of, tmp_path):
+    """Vocabularies made elsewhere read one where it is written."""
+    from sublayer.data.store import Store
+
+    examples = [*TWO, Pair("a b c", ("no",))]
+    task = bind("classify", examples)
+    rows, _ = rows_of(task, examples)
+    for ids, _ in rows:
+        ids[1] = task.vocabulary.text.special.eos
+    store = Store.write(tmp_path / "store", rows, task.ids)
+    batch = task.collate(store.rows(np.arange(4)), np.random.default_rng(0))
+    segments = [[0] * 4 + [1] * 2, [0] * 3 + [1] * 4, [0] * 3 + [1], [0] * 5]
+    assert [row[: len(s)].tolist() for row, s in zip(batch.segments, segments, strict=True)] == (
+        segments
+    )
+    assert [task.vocabulary.labels[i] for i in batch.labels] == ["yes", "no", "no", "no"]
+
+
 def test_several_labels(bind, rows_of):
     task = bind("classify", SEVERAL, targets="several")
     batch = task.collate(rows_of(task, SEVERAL)[0], np.random.default_rng(0))
@@ -83,11 +101,13 @@ def test_of_two_texts_the_longer_is_cut_first(first, second, longest):
     while len(a) + len(b) > longest - 3:
         (a if len(a) > len(b) else b).pop()
         was_cut = True
-    ((ids, told),) = cut_rows([(first, second)], TOKENIZER, longest)
+    (row,) = cut_rows([(first, second)], TOKENIZER, longest)
+    ids, told = row.ids, row.was_cut
     assert told is was_cut
     assert len(ids) <= longest
     assert [ids.count(2), ids[0]] == [2, 1]
     end = ids.index(2)
+    assert row.turn == end + 1
     assert abs((end - 1) - len(a)) <= (1 if was_cut else 0)  # a tie may go either way
     if not was_cut:
         assert ids == [1, *a, 2, *b, 2]
@@ -96,9 +116,10 @@ def test_of_two_texts_the_longer_is_cut_first(first, second, longest):
 @given(text=texts, longest=st.integers(3, 40))
 def test_one_text_is_cut_at_its_end(text, longest):
     ids = TOKENIZER.encode(text)
-    ((row, was_cut),) = cut_rows([(text, None)], TOKENIZER, longest)
-    assert row == [1, *ids[: longest - 2], 2]
-    assert was_cut is (len(ids) > longest - 2)
+    (row,) = cut_rows([(text, None)], TOKENIZER, longest)
+    assert row.ids == [1, *ids[: longest - 2], 2]
+    assert row.turn == len(row.ids)
+    assert row.was_cut is (len(ids) > longest - 2)
 
 
 def test_what_is_cut_is_counted(bind, rows_of, network_of, generation):

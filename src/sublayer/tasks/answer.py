@@ -77,8 +77,7 @@ def passages_of(
     asked, text = tokenizer.encode_batch([question, context])
     spans = tokenizer.offsets(context)
     asked = asked[: (length - len(wrap([], [], tokenizer))) // 2]
-    before, between, _ = tokenizer.framing.two
-    begin = len(before) + len(asked) + len(between)
+    begin = tokenizer.framing.turn(len(asked))
     room = length - len(wrap(asked, [], tokenizer))
     step = max(room // 2, 1)
     for start in range(0, max(len(text) - room, 0) + step, step):
@@ -134,7 +133,12 @@ class Answers(Predictor):
         left = Counter(number for number, _ in parts)
         found: list[list[tuple[float, int, int]]] = [[] for _ in asked]
         for rows in batches([len(passage.ids) for _, passage in parts], self.batch_tokens):
-            batch = batch_of([parts[i][1].ids for i in rows], torch.empty(0), self.vocabulary.text)
+            batch = batch_of(
+                [parts[i][1].ids for i in rows],
+                torch.empty(0),
+                self.vocabulary.text,
+                [parts[i][1].begin for i in rows],
+            )
             for i, logits in zip(rows, logits_of(network, batch), strict=True):
                 number, passage = parts[i]
                 found[number] += self._spans(passage, logits, n)
@@ -203,7 +207,7 @@ class Answering(Task):
 
     def keys(self) -> dict[str, Any]:
         """The vocabulary's size, and what the model is to say."""
-        return {"vocab_size": self.ids, "head": "answer"}
+        return {"vocab_size": self.vocabulary.text.vocab_size, "head": "answer"}
 
     def check(self, network: nn.Module) -> None:
         """A model that points at tokens, with places for a passage."""
@@ -211,19 +215,19 @@ class Answering(Task):
         check_places(places, self.settings.length, "objective.length is", "objective.length")
 
     def encode(self, examples: Examples, notes: Notes) -> Iterator[Row]:
-        """A stretch of a text a row, and the places of the answer's first and last token."""
+        """A stretch of a text a row; where it begins, and the answer's first and last token."""
         for example in examples:
             asked = wanted(example, Question, self.recipe)
             for passage in passages_of(
                 asked.question, asked.context, self.vocabulary.text, self.settings.length
             ):
-                places = passage.places(asked.answers)
+                places = (passage.begin, *passage.places(asked.answers))
                 yield np.array(passage.ids, np.uint32), np.array(places, np.uint32)
 
     @property
     def ids(self) -> int:
-        """The vocabulary's size."""
-        return max(self.vocabulary.text.vocab_size, self.settings.length)
+        """Pieces or places."""
+        return max(self.vocabulary.text.vocab_size, self.settings.length + 1)
 
     def objective(self) -> Answer:
         """Cross-entropy of both places."""
@@ -232,7 +236,8 @@ class Answering(Task):
     def collate(self, rows: Sequence[Row], random: np.random.Generator) -> Labelled:
         """Padded passages and places."""
         places = np.stack([places for _, places in rows]).astype(np.int64)
-        return batch_of([ids for ids, _ in rows], torch.from_numpy(places), self.vocabulary.text)
+        labels, tokenizer = torch.from_numpy(places[:, 1:]), self.vocabulary.text
+        return batch_of([ids for ids, _ in rows], labels, tokenizer, places[:, 0].tolist())
 
     def predictor(self, network: nn.Module, generation: Generation) -> Answers:
         """The model that finds answers."""

@@ -81,13 +81,19 @@ class Labels(Predictor):
         """The `n` likeliest labels with their probabilities; all that apply; or the number."""
         network = as_classifier(self.worker, "label a text")
         cut = rows_of([split_input(text) for text in inputs], self.vocabulary.text, self.longest)
-        rows = []
-        for ids, was_cut in cut:
-            rows.append(ids)
-            self.shortened += was_cut
+        rows, turns = [], []
+        for row in cut:
+            rows.append(row.ids)
+            turns.append(row.turn)
+            self.shortened += row.was_cut
         out: list[list[Result]] = [[] for _ in inputs]
         for numbers in batches([len(ids) for ids in rows], self.batch_tokens):
-            batch = batch_of([rows[i] for i in numbers], torch.empty(0), self.vocabulary.text)
+            batch = batch_of(
+                [rows[i] for i in numbers],
+                torch.empty(0),
+                self.vocabulary.text,
+                [turns[i] for i in numbers],
+            )
             for i, logits in zip(numbers, logits_of(network, batch), strict=True):
                 out[i] = self._answers(logits, n)
             if progress is not None:
@@ -161,16 +167,20 @@ class Classify(Task):
         return self.recipe.data.max_source
 
     def encode(self, examples: Examples, notes: Notes) -> Iterator[Row]:
-        """A text a row, cut to its limit; labels by number, the number as the bits of a float."""
+        """A text a row, cut to its limit; where a second begins, and the labels.
+
+        Labels are by number, a number is the bits of a float.
+        """
         notes |= {"cut": 0}
         stream = iter(examples)
         while chunk := list(islice(stream, CHUNK)):
             pairs = [wanted(example, Pair, self.recipe) for example in chunk]
             texts = [(pair.source, pair.second) for pair in pairs]
             rows = rows_of(texts, self.vocabulary.text, self.longest)
-            for pair, (ids, was_cut) in zip(pairs, rows, strict=True):
-                notes["cut"] += was_cut
-                yield np.array(ids, np.uint32), self._labels(pair)
+            for pair, row in zip(pairs, rows, strict=True):
+                notes["cut"] += row.was_cut
+                told = np.array([row.turn, *self._labels(pair)], np.uint32)
+                yield np.array(row.ids, np.uint32), told
 
     def _labels(self, pair: Pair) -> Any:
         if self.settings.targets == "number":
@@ -184,10 +194,11 @@ class Classify(Task):
 
     @property
     def ids(self) -> int:
-        """Pieces, labels, or the bits of a number."""
+        """Pieces, places, labels, or the bits of a number."""
         if self.settings.targets == "number":
             return 2**32
-        return max(self.vocabulary.text.vocab_size, len(self.vocabulary.labels))
+        labels = len(self.vocabulary.labels)
+        return max(self.vocabulary.text.vocab_size, self.longest + 1, labels)
 
     def objective(self) -> Objective:
         """By what the targets are."""
@@ -199,7 +210,8 @@ class Classify(Task):
 
     def collate(self, rows: Sequence[Row], random: np.random.Generator) -> Labelled:
         """Padded texts and their labels."""
-        labels = [label for _, label in rows]
+        turns = [int(beside[0]) for _, beside in rows]
+        labels = [beside[1:] for _, beside in rows]
         if self.settings.targets == "number":
             bits = np.concatenate(labels).astype(np.uint32)
             told = torch.from_numpy(bits.view(np.float32).copy())
@@ -209,7 +221,7 @@ class Classify(Task):
                 told[row, torch.from_numpy(label.astype(np.int64))] = 1.0
         else:
             told = torch.from_numpy(np.concatenate(labels).astype(np.int64))
-        return batch_of([ids for ids, _ in rows], told, self.vocabulary.text)
+        return batch_of([ids for ids, _ in rows], told, self.vocabulary.text, turns)
 
     def predictor(self, network: nn.Module, generation: Generation) -> Labels:
         """The model that labels texts."""

@@ -75,11 +75,9 @@ class Vectors(Predictor):
             raise ValueError("give a list of texts, not one text")
         network: Encoder = as_encoder(self.worker, "embed a text")
         device, rows = next(network.parameters()).device, []
-        for ids, was_cut in rows_of(
-            [(t, None) for t in inputs], self.vocabulary.text, self.longest
-        ):
-            rows.append(ids)
-            self.shortened += was_cut
+        for row in rows_of([(t, None) for t in inputs], self.vocabulary.text, self.longest):
+            rows.append(row.ids)
+            self.shortened += row.was_cut
         out: list[Tensor] = [torch.empty(0)] * len(rows)
         for numbers in batches([len(ids) for ids in rows], self.batch_tokens):
             batch = side_of([rows[i] for i in numbers], self.vocabulary.text).to(device)
@@ -161,9 +159,9 @@ class Embed(Task):
                 rows_of([(pair[side], None) for pair in full], self.vocabulary.text, self.longest)
                 for side in (0, 1)
             ]
-            for (a, a_cut), (b, b_cut) in zip(*sides, strict=True):
-                notes["cut"] += a_cut or b_cut
-                yield np.array(a, np.uint32), np.array(b, np.uint32)
+            for a, b in zip(*sides, strict=True):
+                notes["cut"] += a.was_cut or b.was_cut
+                yield np.array(a.ids, np.uint32), np.array(b.ids, np.uint32)
 
     @property
     def ids(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 import torch
@@ -52,10 +53,24 @@ def learn_tokenizer(
     return Tokenizers.train(recipe.tokenizer, texts, extra)
 
 
+@final
+@dataclass(frozen=True)
+class Framed:
+    """Ids of a text, or two, with begin and ends."""
+
+    ids: list[int]
+    turn: int
+    """Place from which on they are of a second text; behind all ids if there is none.
+
+    The ids do not tell: a text may hold the sign of an end itself.
+    """
+    was_cut: bool
+
+
 def rows_of(
     pairs: Sequence[tuple[str, str | None]], tokenizer: Tokenizer, longest: int
-) -> Iterator[tuple[list[int], bool]]:
-    """Ids of each text, or two, with begin and ends; and whether they had to be cut to `longest`.
+) -> Iterator[Framed]:
+    """Each text, or two, cut to `longest` ids.
 
     Of two texts the longer is cut first, token by token (Devlin et al. 2019, as released).
     """
@@ -66,7 +81,9 @@ def rows_of(
         over = len(first) + len(second) - room
         if over > 0:
             first, second = _cut(first, second, room)
-        yield wrap(first, None if text is None else second, tokenizer), over > 0
+        ids = wrap(first, None if text is None else second, tokenizer)
+        turn = len(ids) if text is None else tokenizer.framing.turn(len(first))
+        yield Framed(ids, turn, over > 0)
 
 
 def _cut(first: list[int], second: list[int], room: int) -> tuple[list[int], list[int]]:
@@ -74,18 +91,21 @@ def _cut(first: list[int], second: list[int], room: int) -> tuple[list[int], lis
     return first[:kept], second[: room - kept]
 
 
-def segments_of(ids: Tensor, eos: int) -> Tensor:
-    """0 up to the first end, 1 behind it: which of two texts a token is of, `b n`."""
-    ended = (ids == eos).cumsum(1)
-    return ((ended - (ids == eos).long()) > 0).long()
-
-
 def batch_of(
-    rows: Sequence[Sequence[int] | NDArray[np.integer]], labels: Tensor, tokenizer: Tokenizer
+    rows: Sequence[Sequence[int] | NDArray[np.integer]],
+    labels: Tensor,
+    tokenizer: Tokenizer,
+    turns: Sequence[int] | None = None,
 ) -> Labelled:
-    """Padded rows and their labels, one or several numbers a row."""
+    """Padded rows and their labels, one or several numbers a row.
+
+    `turns` are the places where the second texts begin (`Framed`), None if there are none.
+    """
     ids, valid = pad([np.asarray(row) for row in rows], tokenizer.special.pad)
-    segments = segments_of(ids, tokenizer.special.eos) * tokenizer.framing.second
+    segments = torch.zeros_like(ids)
+    if turns is not None:
+        is_second = torch.arange(ids.shape[1]) >= torch.tensor(turns).unsqueeze(1)
+        segments = is_second.long() * tokenizer.framing.second
     if valid is not None:
         segments = segments * valid
     return Labelled(ids, valid, segments, labels, len(rows), sum(map(len, rows)))

@@ -51,6 +51,11 @@ class Framing:
         bos, eos = (special.bos,), (special.eos,)
         return cls((bos, eos), (bos, eos, eos))
 
+    def turn(self, first: int) -> int:
+        """Where the second of two texts begins, behind a first of so many ids."""
+        before, between, _ = self.two
+        return len(before) + first + len(between)
+
     def frame(
         self, first: Sequence[int], second: Sequence[int] | None = None
     ) -> tuple[list[int], list[int]]:
