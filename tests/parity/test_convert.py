@@ -108,17 +108,25 @@ def test_two_part_models_write_alike(name, beam, make_folder, tmp_path):
 def test_masks_are_filled_alike(name, make_folder, tmp_path):
     theirs = make_folder(name, tmp_path)
     tokenizer = hf.AutoTokenizer.from_pretrained(tmp_path)
-    text = f"the quick {tokenizer.mask_token} jumps"
+    text = f"the quick {tokenizer.mask_token} jumps {tokenizer.mask_token}"
     ids = tokenizer(text, return_tensors="pt")
     with torch.no_grad():
         out = theirs(**ids)
     logits = out["logits"] if "logits" in out else out["prediction_logits"]
-    p, best = logits[ids["input_ids"] == tokenizer.mask_token_id].softmax(-1).topk(3)
-    found = sublayer.load(tmp_path).results([text], 3)[0]
-    assert [r.fields["fills"][0]["probability"] for r in found] == pytest.approx(
-        p[0].tolist(), abs=1e-5
-    )
-    assert len(best[0]) == 3
+    at = (ids["input_ids"] == tokenizer.mask_token_id).nonzero()[:, 1]
+    p, best = logits[0, at].softmax(-1).topk(5)
+    ours = sublayer.load(tmp_path)
+    found = ours.results([text], 5)[0]
+    assert len(found) == 5
+    for rank, result in enumerate(found):
+        told = result.fields["fills"]
+        assert [fill["probability"] for fill in told] == pytest.approx(
+            p[:, rank].tolist(), abs=1e-5
+        )
+        fills = best[:, rank].tolist()
+        assert [fill["token"] for fill in told] == ours.vocabulary.text.pieces(fills)
+        ids["input_ids"][0, at] = torch.tensor(fills)
+        assert result.text == tokenizer.decode(ids["input_ids"][0], skip_special_tokens=True)
 
 
 @pytest.mark.parametrize("name", ["bert labels", "gpt2 labels"])
@@ -208,15 +216,15 @@ def test_answers_are_the_likeliest_spans(name, make_folder, tmp_path):
         out = theirs(**given)
     start, end = out.start_logits[0].tolist(), out.end_logits[0].tolist()
     inside = [i for i, part in enumerate(of) if part == 1]
-    best = max(
-        ((a, b) for a in inside for b in inside if a <= b), key=lambda s: start[s[0]] + end[s[1]]
-    )
-    expected = text[offsets[best[0]][0] : offsets[best[1]][1]].strip()
-    answers = [
-        r.fields.get("text", r.text)
-        for r in sublayer.load(tmp_path).results([f"{question}\t{text}"], 2)[0]
-    ]
-    assert expected in [a.strip() for a in answers]
+    none = start[0] + end[0]
+    spans = {(a, b): start[a] + end[b] - none for a in inside for b in inside if a <= b}
+    found = sublayer.load(tmp_path).results([f"{question}\t{text}"], 5)[0]
+    expected = [(score, offsets[a][0], offsets[b][1]) for (a, b), score in spans.items()]
+    expected = sorted([*expected, (0.0, 0, 0)], reverse=True)[:5]
+    assert [r.fields["score"] for r in found] == pytest.approx([s for s, *_ in expected], abs=1e-5)
+    places = [(r.fields["begin"], r.fields["end"]) for r in found]
+    assert places == [(begin, end) for _, begin, end in expected]
+    assert [r.text for r in found] == [text[begin:end] for begin, end in places]
 
 
 def test_half_precision_comes_back(make_folder, tmp_path):
