@@ -23,6 +23,13 @@ from sublayer.models.choices import (
     CausalScoreName,
     PartsConfig,
 )
+from sublayer.models.hub import (
+    load_network,
+    network_tensors,
+    read_config,
+    write_config,
+    write_tensors,
+)
 from sublayer.models.huggingface import write_network
 
 V, M, MAX = 20, 16, 12
@@ -36,9 +43,10 @@ TINY = {
     "dropout": 0.0,
     "attention_dropout": 0.0,
 }
-OWN = {"bert": {"head": "masked", "pooler": False}}
 DECODERS = ["gpt", "llama"]
-EVERY = ["transformer", "bert", *DECODERS]
+ENCODERS = ["bert", "albert"]
+OWN = {family: {"head": "masked", "pooler": False} for family in ENCODERS}
+EVERY = ["transformer", *ENCODERS, *DECODERS]
 WORDS = {
     "position": list(POSITIONS),
     "norm": list(NORMS),
@@ -53,9 +61,19 @@ VALID = IDS != 0
 TARGET = torch.tensor([[1, 14, 5, 6, 10, 3], [1, 7, 18, 9, 10, 13], [1, 9, 9, 15, 6, 2]])
 
 
+def tiny(family):
+    """ALBERT's depth is how often it goes through its one block; its embeddings are narrow."""
+    if family != "albert":
+        return TINY
+    return {key: n for key, n in TINY.items() if key != "n_layers"} | {
+        "rounds": 2,
+        "d_embedding": 6,
+    }
+
+
 def make(family, **keys):
     """With weights large enough that no part is without effect."""
-    network = build(family, **TINY | OWN.get(family, {}) | keys).eval()
+    network = build(family, **tiny(family) | OWN.get(family, {}) | keys).eval()
     for weight in network.parameters():
         if weight.ndim == 2:
             nn.init.normal_(weight, std=0.3)
@@ -142,7 +160,7 @@ def test_cached_equals_uncached_where_rows_are_of_unlike_length(family, key, wor
 
 
 @pytest.mark.parametrize("position", POSITIONS)
-@pytest.mark.parametrize("family", ["transformer", "bert"])
+@pytest.mark.parametrize("family", ["transformer", *ENCODERS])
 @torch.no_grad()
 def test_an_encoder_sees_the_order_of_its_tokens_if_it_has_positions(family, position):
     network = make(family, position=position)
@@ -169,6 +187,21 @@ def test_a_decoder_sees_the_order_even_without(family, position):
     assert not torch.allclose(last(TARGET), last(permuted), **CLOSE)
 
 
+@pytest.mark.parametrize(
+    ("key", "word"), [*CHOICES, *(("score", s) for s in get_args(CausalScoreName))]
+)
+@pytest.mark.parametrize("family", EVERY)
+@torch.no_grad()
+def test_every_choice_comes_back_from_its_folder(family, key, word, tmp_path):
+    network = make(family, **{key: word})
+    config = configure(family, **tiny(family) | OWN.get(family, {}) | {key: word})
+    write_config(config, family, tmp_path)
+    write_tensors(network_tensors(network), tmp_path / "model.safetensors")
+    assert read_config(tmp_path) == (family, config)
+    again = load_network(tmp_path)
+    assert torch.equal(run(again, family), run(network, family))
+
+
 @pytest.mark.parametrize("position", sorted(POSITIONS.keys() - {"learned"}))
 @pytest.mark.parametrize("family", EVERY)
 @torch.no_grad()
@@ -190,7 +223,7 @@ def test_a_sandwich_has_two_norms_a_sublayer_and_one_at_the_end(family, kind):
     network = make(family, norm="sandwich", norm_kind=kind)
     expected = {"layer": nn.LayerNorm, "rms": RMSNorm}[kind]
     sandwiches = [part for part in network.modules() if isinstance(part, SandwichNorm)]
-    assert len(sandwiches) == (2 * 2 + 2 * 3 if family == "transformer" else 2 * 2)
+    assert len(sandwiches) == {"transformer": 2 * 2 + 2 * 3, "albert": 2}.get(family, 2 * 2)
     for part in sandwiches:
         assert type(part.norm) is type(part.after) is expected
         assert part.norm is not part.after
@@ -248,7 +281,10 @@ def test_a_gpt_may_have_a_window():
             "'additive'; leave one out",
         ),
         ({"position": "rotary", "d_model": 12}, "heads of even width, got 3"),
-        ({"position": "sinusoidal", "d_model": 15, "n_heads": 3}, "even d_model, got 15; use"),
+        (
+            {"position": "sinusoidal", "d_model": 15, "n_heads": 3, "d_embedding": 15},
+            "embeddings of an even width, got 15; use",
+        ),
         ({"position": "alibi", "farthest": 9}, "'buckets' or 'shaw', not 'alibi'; leave it out"),
         ({"position": "buckets", "farthest": 16}, "farthest 16 leaves nothing .* over 16"),
         ({"position": "rotery"}, "'rotary'"),
@@ -257,8 +293,9 @@ def test_a_gpt_may_have_a_window():
 )
 @pytest.mark.parametrize("family", EVERY)
 def test_what_does_not_go_together_is_told(family, keys, message):
+    keys = {key: n for key, n in keys.items() if key != "d_embedding" or family == "albert"}
     with pytest.raises(ValueError, match=message):
-        configure(family, **TINY | keys)
+        configure(family, **tiny(family) | keys)
 
 
 def test_keys_of_a_scheme_that_is_not_there_are_told():
@@ -271,7 +308,7 @@ def test_keys_of_a_scheme_that_is_not_there_are_told():
         configure("gpt", **TINY, score="location")
 
 
-@pytest.mark.parametrize("family", ["bert", *DECODERS])
+@pytest.mark.parametrize("family", [*ENCODERS, *DECODERS])
 @pytest.mark.parametrize(
     "keys",
     [
@@ -285,14 +322,14 @@ def test_keys_of_a_scheme_that_is_not_there_are_told():
     ids=lambda keys: "-".join(keys),
 )
 def test_what_transformers_cannot_hold_is_not_written(family, keys, tmp_path):
-    published = configure(family, **TINY)
+    published = configure(family, **tiny(family))
     assert isinstance(published, PartsConfig)
     other = {
         "gated": not published.gated,
         "norm_kind": "layer" if published.norm_kind == "rms" else "rms",
     }
     keys = {key: other.get(key) if word is None else word for key, word in keys.items()}
-    config = configure(family, **TINY, **keys)
+    config = configure(family, **tiny(family), **keys)
     told = " and ".join(f"{key} = {word!r}" for key, word in keys.items())
     with pytest.raises(ValueError, match=rf"no architecture for a .* with {told}; keep"):
         write_network(config.build(), family, config, tmp_path)
@@ -306,7 +343,7 @@ def test_a_gpt_with_a_window_is_not_written(tmp_path):
 
 
 @pytest.mark.parametrize("activation", get_args(ActivationName))
-@pytest.mark.parametrize("family", ["bert", *DECODERS])
+@pytest.mark.parametrize("family", [*ENCODERS, *DECODERS])
 def test_every_activation_is_one_of_transformers(family, activation, tmp_path):
-    config = configure(family, **TINY, activation=activation)
+    config = configure(family, **tiny(family), activation=activation)
     write_network(config.build(), family, config, tmp_path)

@@ -156,7 +156,7 @@ def test_a_model_says_how_far_it_reaches(keys, bound):
         ({"n_heads": 4, "n_kv_heads": 3}, "n_heads 4 is not divisible by n_kv_heads 3"),
         (
             {"d_model": 7, "n_heads": 1},
-            "sinusoidal positions need an even d_model, got 7; use learned positions",
+            "sinusoidal positions need embeddings of an even width, got 7; use learned positions",
         ),
         (
             {"source_vocab_size": 9},

@@ -8,16 +8,13 @@ from typing import Any, ClassVar, Literal, final
 from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import nn
 
-from sublayer.layers.attend import Dense
 from sublayer.layers.attention import SelfAttention
 from sublayer.layers.block import Block, Stack
 from sublayer.layers.dropout import Dropout
 from sublayer.layers.embedding import SegmentEmbedding
-from sublayer.layers.feedforward import ACTIVATIONS, FeedForward
+from sublayer.layers.feedforward import ACTIVATIONS
 from sublayer.layers.head import EveryToken, MaskedHead, Pooler
 from sublayer.layers.init import normal
-from sublayer.layers.position import Learned
-from sublayer.layers.residual import PostNorm
 from sublayer.models.base import (
     FAMILIES,
     LABELS,
@@ -27,6 +24,7 @@ from sublayer.models.base import (
     Fraction,
     check_heads,
 )
+from sublayer.models.choices import ActivationName, NormName, PartsConfig, PositionName
 from sublayer.models.huggingface import (
     CONVENTIONS,
     Convention,
@@ -44,7 +42,7 @@ from sublayer.models.names import Rule
 
 @final
 @FAMILIES.add("albert")
-class AlbertConfig(FamilyConfig):
+class AlbertConfig(PartsConfig):
     """Keys of ALBERT; the defaults are those of its base model, version 2."""
 
     vocab_size: PositiveInt
@@ -56,11 +54,15 @@ class AlbertConfig(FamilyConfig):
     n_heads: PositiveInt = 12
     d_ff: PositiveInt = 3072
     max_length: PositiveInt = 512
+    """Longest sequence of learned positions and of the location score; the others have no limit."""
     n_segments: PositiveInt = 2
     dropout: Fraction = 0.0
     attention_dropout: Fraction = 0.0
+    position: PositionName = "learned"
+    """Those that are added are as wide as the embeddings."""
+    norm: NormName = "post"
     norm_eps: PositiveFloat = 1e-12
-    activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu_tanh"
+    activation: ActivationName = "gelu_tanh"
     head: Literal["none", "masked", "masked_and_pairs", "classify", "tag", "answer"] = (
         "masked_and_pairs"
     )
@@ -85,20 +87,31 @@ class AlbertConfig(FamilyConfig):
     @model_validator(mode="after")
     def _fits(self) -> AlbertConfig:
         check_heads(self.d_model, self.n_heads)
+        self._check_parts()
         if self.head == "masked_and_pairs" and not self.pooler:
             raise ValueError("head = 'masked_and_pairs' needs pooler = true")
         return self
+
+    @property
+    def d_added(self) -> int:
+        """Width of the embeddings that positions are added to."""
+        return self.d_embedding
 
     def build(self) -> Encoder | Classifier:
         """The network, initialized."""
         table = nn.Embedding(self.vocab_size, self.d_embedding)
         entry = nn.Sequential(
-            nn.LayerNorm(self.d_embedding, eps=self.norm_eps),
+            self._norm(self.d_embedding),
             Dropout(self.dropout),
             nn.Linear(self.d_embedding, self.d_model),
         )
-        position = Learned(self.max_length, self.d_embedding)
-        stack = Stack([self._block()], position, entry=entry, rounds=self.rounds)
+        stack = Stack(
+            [self._block()],
+            self._scheme(both_ways=True),
+            self._last_norm(),
+            entry=entry,
+            rounds=self.rounds,
+        )
         embed = SegmentEmbedding(table, nn.Embedding(self.n_segments, self.d_embedding))
         network = (
             self._classifier(embed, stack) if self.head in LABELS else self._encoder(embed, stack)
@@ -125,7 +138,7 @@ class AlbertConfig(FamilyConfig):
             head,
             Pooler(self.d_model) if self.pooler else nn.Identity(),
             nn.Linear(self.d_model, 2) if has_pairs else nn.Identity(),
-            max_length=self.max_length,
+            max_length=self.bound,
         )
 
     def _classifier(self, embed: nn.Module, stack: Stack) -> Classifier:
@@ -135,7 +148,7 @@ class AlbertConfig(FamilyConfig):
             Pooler(self.d_model) if self.head == "classify" else EveryToken(),
             nn.Linear(self.d_model, 2 if self.head == "answer" else self.n_labels),
             dropout=self.labels_dropout,
-            max_length=self.max_length,
+            max_length=self.bound,
         )
 
     @property
@@ -146,19 +159,11 @@ class AlbertConfig(FamilyConfig):
         return 0.0 if self.head == "answer" else 0.1
 
     def _block(self) -> Block:
-        attention = SelfAttention(
-            self.d_model, self.n_heads, attend=Dense(dropout=self.attention_dropout)
-        )
-        feedforward = FeedForward(self.d_model, self.d_ff, ACTIVATIONS[self.activation])
-        return Block(
-            *(
-                PostNorm(layer, nn.LayerNorm(self.d_model, eps=self.norm_eps), self.dropout)
-                for layer in (attention, feedforward)
-            )
-        )
+        attention = SelfAttention(self.d_model, self.n_heads, attend=self._attend())
+        return Block(self._residual(attention), self._residual(self._feedforward(self.d_ff)))
 
 
-HF_ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu"}
+HF_ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu", "silu": "silu"}
 HF_KEYS: dict[str, str] = {
     "vocab_size": "vocab_size",
     "embedding_size": "d_embedding",
@@ -262,6 +267,11 @@ def _names(config: FamilyConfig) -> list[Rule]:
     return [*HEADS.get(config.head, []), *NAMES]
 
 
+def _departs(config: FamilyConfig) -> list[str]:
+    assert isinstance(config, AlbertConfig)
+    return config.departures()
+
+
 def _unused(config: FamilyConfig) -> list[str]:
     assert isinstance(config, AlbertConfig)
     return [r"pooler\..*"] if config.head in {"tag", "answer"} else []
@@ -280,5 +290,6 @@ CONVENTIONS.add("albert")(
         outside=r"(predictions|sop_classifier|classifier|qa_outputs)\..*",
         read=read_config,
         write=write_config,
+        departs=_departs,
     )
 )

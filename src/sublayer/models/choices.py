@@ -37,7 +37,7 @@ FARTHEST = {"buckets": 128, "shaw": 16}
 class Places:
     """What position schemes are made from; in `both_ways`, a token sees what comes later too."""
 
-    d_model: int
+    d_added: int
     n_heads: int
     d_head: int
     max_length: int
@@ -47,8 +47,8 @@ class Places:
 
 PositionName = Literal["sinusoidal", "learned", "rotary", "buckets", "alibi", "shaw", "none"]
 POSITIONS: dict[PositionName, Callable[[Places], Position]] = {
-    "sinusoidal": lambda p: Sinusoidal(p.max_length, p.d_model),
-    "learned": lambda p: Learned(p.max_length, p.d_model),
+    "sinusoidal": lambda p: Sinusoidal(p.max_length, p.d_added),
+    "learned": lambda p: Learned(p.max_length, p.d_added),
     "rotary": lambda p: Rotary(plain(p.d_head)),
     "buckets": lambda p: Buckets(p.n_heads, N_BUCKETS, p.farthest, both_ways=p.both_ways),
     "alibi": lambda p: Alibi(p.n_heads),
@@ -110,6 +110,11 @@ class PartsConfig(FamilyConfig):
         return self.d_model // self.n_heads
 
     @property
+    def d_added(self) -> int:
+        """Width of the embeddings that positions are added to."""
+        return self.d_model
+
+    @property
     def bound(self) -> int | None:
         """The longest sequence there are places for; None if there is no limit."""
         is_bounded = self.position == "learned" or self.score == "location"
@@ -129,9 +134,9 @@ class PartsConfig(FamilyConfig):
         Raises:
             ValueError: two parts exclude each other, or one has not the width that it needs.
         """
-        if self.position == "sinusoidal" and self.d_model % 2:
+        if self.position == "sinusoidal" and self.d_added % 2:
             raise ValueError(
-                f"sinusoidal positions need an even d_model, got {self.d_model}; "
+                f"sinusoidal positions need embeddings of an even width, got {self.d_added}; "
                 "use learned positions"
             )
         if self.position == "rotary" and self.width % 2:
@@ -159,7 +164,7 @@ class PartsConfig(FamilyConfig):
         """The positions of one stack."""
         return POSITIONS[self.position](
             Places(
-                self.d_model,
+                self.d_added,
                 self.n_heads,
                 self.width,
                 self.max_length,
@@ -175,8 +180,9 @@ class PartsConfig(FamilyConfig):
             score = Shaw(self.width, self._farthest())
         return Dense(score, self.attention_dropout)
 
-    def _norm(self) -> nn.Module:
-        return NORM_KINDS[self.norm_kind](self.d_model, self.norm_eps)
+    def _norm(self, width: int | None = None) -> nn.Module:
+        """`width` None: of the model."""
+        return NORM_KINDS[self.norm_kind](width or self.d_model, self.norm_eps)
 
     def _last_norm(self) -> nn.Module:
         """Of a stack; post-norm blocks end with one already."""
