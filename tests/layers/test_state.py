@@ -90,3 +90,17 @@ def test_rows_may_part_after_a_common_beginning():
     new, places = state.advance(2, cpu, torch.tensor([[1, 1], [1, 0]], dtype=torch.bool))
     assert new.tolist() == [[2, 3], [2, 0]]
     assert places.tolist() == [[0, 1, 2, 3], [0, 1, 2, NOWHERE]]
+
+
+def test_what_is_carried_follows_lanes_and_rows():
+    state, owner = State(), torch.nn.Identity()
+    assert state.carried(owner) is None
+    state.carry(owner, torch.tensor([[[0.0]], [[10.0]]]))
+    state.branch(torch.zeros(2, 3, dtype=torch.long))
+    assert state.has_lanes
+    state.carry(owner, torch.tensor([[[0.0], [1.0], [2.0]], [[10.0], [11.0], [12.0]]]))
+    state.branch(torch.tensor([[2, 2, 0], [1, 0, 1]]))
+    state.reorder(torch.tensor([1]))
+    carried = state.carried(owner)
+    assert carried is not None
+    assert carried[0].squeeze(-1).tolist() == [[11.0, 10.0, 11.0]]

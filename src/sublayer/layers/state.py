@@ -39,6 +39,7 @@ class State:
         self._checked = 0  # slots at the last look for those that nobody sees
         self._caches: dict[nn.Module, Cache] = {}
         self._memo: dict[nn.Module, tuple[Tensor, ...]] = {}
+        self._carried: dict[nn.Module, tuple[Tensor, ...]] = {}
 
     # ---- where tokens stand
 
@@ -153,6 +154,19 @@ class State:
             self._memo[owner] = make()
         return self._memo[owner]
 
+    def carry(self, owner: nn.Module, *carried: Tensor) -> None:
+        """Keep what `owner` goes on from at the next step, `b w ...` of `w` lanes, one at first."""
+        self._carried[owner] = carried
+
+    def carried(self, owner: nn.Module) -> tuple[Tensor, ...] | None:
+        """What `owner` goes on from, `b w ...`; None where it begins."""
+        return self._carried.get(owner)
+
+    @property
+    def has_lanes(self) -> bool:
+        """Whether new tokens are one for each lane, and not one behind the other."""
+        return self._sees is not None
+
     # ---- what a search does to it
 
     def branch(self, lanes: Tensor) -> None:
@@ -166,6 +180,8 @@ class State:
                 self._sees &= held.unsqueeze(1)
         else:
             self._sees = self._sees.gather(1, lanes.unsqueeze(2).expand(-1, -1, self.seen))
+        row = torch.arange(rows, device=lanes.device).unsqueeze(1)
+        self._change_carried(lambda kept: kept[row, lanes])
 
     def reorder(self, index: Tensor) -> None:
         """Row i becomes what row `index[i]` was; rows may be dropped or repeated.
@@ -184,6 +200,12 @@ class State:
         self._memo = {
             owner: tuple(take_rows(t, index, moved) for t in kept)
             for owner, kept in self._memo.items()
+        }
+        self._change_carried(lambda kept: kept[index])
+
+    def _change_carried(self, change: Callable[[Tensor], Tensor]) -> None:
+        self._carried = {
+            owner: tuple(map(change, carried)) for owner, carried in self._carried.items()
         }
 
     # ---- what nobody sees any more
