@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import final
 
@@ -41,8 +42,28 @@ class Block(nn.Module):
         return self.feedforward(x)
 
 
+class Body(nn.Module, ABC):
+    """Abstract. What stands between the embeddings and what is read from them: all the layers."""
+
+    @abstractmethod
+    def forward(
+        self,
+        x: Tensor,
+        mask: Mask | None = None,
+        memory: Tensor | None = None,
+        memory_mask: Mask | None = None,
+        state: State | None = None,
+        valid: Tensor | None = None,
+    ) -> Tensor:
+        """Embeddings `b n m` -> what the last layer gives, `b n m`; `memory` is `b k m`.
+
+        With a state, `x` is what comes after what it has seen, and `valid` (`b n`), if given, is
+        false at padding in it; without one, padding is the mask's.
+        """
+
+
 @final
-class Stack(nn.Module):
+class Stack(Body):
     """Blocks in a row, with positions at the entry and, for pre-norm, a norm at the end.
 
     `entry` is what embeddings pass after their positions were added: BERT's norm. The blocks are

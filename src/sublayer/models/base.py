@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sublayer.config.errors import explain
 from sublayer.config.registry import Registry, nearest
-from sublayer.layers.block import Stack
+from sublayer.layers.block import Body
 from sublayer.layers.dropout import Dropout
 from sublayer.layers.embedding import SegmentEmbedding
 from sublayer.layers.mask import Causal, Mask, Padding
@@ -88,8 +88,8 @@ class EncoderDecoder(nn.Module):
         self,
         source_embed: nn.Module,
         target_embed: nn.Module,
-        encoder: Stack,
-        decoder: Stack,
+        encoder: Body,
+        decoder: Body,
         head: nn.Linear,
         *,
         max_length: int | None = None,
@@ -149,7 +149,7 @@ class LanguageModel(nn.Module):
     def __init__(
         self,
         embed: nn.Module,
-        stack: Stack,
+        stack: Body,
         head: nn.Linear,
         *,
         mask: Mask | None = None,
@@ -199,7 +199,7 @@ class Encoder(nn.Module):
     def __init__(
         self,
         embed: nn.Module,
-        stack: Stack,
+        stack: Body,
         head: nn.Module,
         pooler: nn.Module,
         pair_head: nn.Module,
@@ -244,7 +244,7 @@ class Classifier(nn.Module):
     def __init__(
         self,
         embed: nn.Module,
-        stack: Stack,
+        stack: Body,
         pooler: nn.Module,
         head: nn.Linear,
         *,
@@ -287,7 +287,7 @@ class ImageEncoder(nn.Module):
     """
 
     def __init__(
-        self, embed: PatchEmbedding, stack: Stack, pooler: nn.Module, head: nn.Module
+        self, embed: PatchEmbedding, stack: Body, pooler: nn.Module, head: nn.Module
     ) -> None:
         super().__init__()
         self.embed, self.stack, self.pooler, self.head = embed, stack, pooler, head

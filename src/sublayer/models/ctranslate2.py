@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from sublayer.config.optional import needs
 from sublayer.layers.attend import Dense
 from sublayer.layers.attention import CrossAttention, SelfAttention
-from sublayer.layers.block import Block, Stack
+from sublayer.layers.block import Block, Body, Stack
 from sublayer.layers.embedding import TokenEmbedding
 from sublayer.layers.feedforward import ACTIVATIONS, Activation, FeedForward, GatedFeedForward
 from sublayer.layers.head import Scale
@@ -134,12 +134,13 @@ def _epsilon(network: nn.Module) -> float:
 
 
 def _encoder_decoder(network: EncoderDecoder) -> Any:
-    encoder = specs.TransformerEncoderSpec(**_options(network.encoder, role="encoder"))
-    decoder = specs.TransformerDecoderSpec(**_options(network.decoder, role="decoder"))
+    reading, writing = _attending(network.encoder), _attending(network.decoder)
+    encoder = specs.TransformerEncoderSpec(**_options(reading, role="encoder"))
+    decoder = specs.TransformerDecoderSpec(**_options(writing, role="decoder"))
     _embed(encoder, encoder.embeddings[0], network.source_embed)
     _embed(decoder, decoder.embeddings, network.target_embed)
-    _stack(encoder, network.encoder)
-    _stack(decoder, network.decoder)
+    _stack(encoder, reading)
+    _stack(decoder, writing)
     _linear(decoder.projection, network.head)
     return specs.TransformerSpec(encoder, decoder)
 
@@ -147,10 +148,11 @@ def _encoder_decoder(network: EncoderDecoder) -> Any:
 def _language_model(network: LanguageModel) -> Any:
     if network.mask != Causal():
         raise _refusal("its window: the one there is over blocks of the prompt")
-    options = _options(network.stack, role="language model")
+    stack = _attending(network.stack)
+    options = _options(stack, role="language model")
     decoder = specs.TransformerDecoderSpec(**options, with_encoder_attention=False)
     _embed(decoder, decoder.embeddings, network.embed)
-    _stack(decoder, network.stack)
+    _stack(decoder, stack)
     _linear(decoder.projection, network.head)
     return specs.TransformerDecoderModelSpec(decoder)
 
@@ -167,6 +169,12 @@ def _blocks(stack: Stack) -> list[Block]:
     assert stack.rounds == 1
     assert isinstance(stack.entry, nn.Identity), "of encoders alone"
     return [block for block in stack.blocks if isinstance(block, Block)]
+
+
+def _attending(body: Body) -> Stack:
+    if not isinstance(body, Stack):
+        raise _refusal(f"its layers: {type(body).__name__}")
+    return body
 
 
 def _options(stack: Stack, *, role: Role) -> dict[str, Any]:

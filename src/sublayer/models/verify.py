@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sublayer.config.files import load_json
-from sublayer.layers.block import Stack
+from sublayer.layers.block import Body, Stack
 from sublayer.models.base import Classifier, Encoder, EncoderDecoder, ImageEncoder, LanguageModel
 from sublayer.models.huggingface import architecture_of
 
@@ -108,7 +108,7 @@ def _inputs(network: nn.Module, config: Any, random: torch.Generator) -> _Inputs
     return _Inputs((given, valid), theirs, valid)
 
 
-def _stacks(network: nn.Module, inputs: _Inputs) -> dict[str, tuple[Stack, Tensor | None]]:
+def _stacks(network: nn.Module, inputs: _Inputs) -> dict[str, tuple[Body, Tensor | None]]:
     """Each stack under the name that theirs goes by, and where there is no padding in it."""
     if isinstance(network, EncoderDecoder):
         return {"encoder": (network.encoder, inputs.ours[2]), "decoder": (network.decoder, None)}
@@ -125,9 +125,9 @@ class _Heard:
 
 
 @contextmanager
-def _heard(network: nn.Module) -> Iterator[dict[Stack, _Heard]]:
+def _heard(network: nn.Module) -> Iterator[dict[Body, _Heard]]:
     """Of each stack."""
-    heard: dict[Stack, _Heard] = {}
+    heard: dict[Body, _Heard] = {}
     handles = []
 
     def listen(module: nn.Module, out: list[Tensor]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from sublayer.layers.block import Stack
+from sublayer.layers.block import Body
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic iteration: steep at zero, so that five rounds suffice (Jordan et al. 2024)."""
@@ -34,10 +34,10 @@ def orthogonal(matrices: Tensor, dtype: torch.dtype | None = None) -> Tensor:
 
 
 def inner_matrices(network: nn.Module) -> list[nn.Parameter]:
-    """The weights that Muon is for: matrices of the stacks, tables of embeddings left out."""
+    """The weights that Muon is for: matrices of the bodies, tables of embeddings left out."""
     tables = {id(m.weight) for m in network.modules() if isinstance(m, nn.Embedding)}
-    stacks = [m for m in network.modules() if isinstance(m, Stack)]
-    found = {id(p): p for stack in stacks for p in stack.parameters() if p.ndim == 2}
+    bodies = [m for m in network.modules() if isinstance(m, Body)]
+    found = {id(p): p for body in bodies for p in body.parameters() if p.ndim == 2}
     return [p for key, p in found.items() if key not in tables]
 
 
