@@ -36,6 +36,7 @@ SMALL = {
     "d_model": 16,
     "d_embedding": 8,
     "n_layers": 1,
+    "n_stacks": 2,
     "rounds": 2,
     "n_heads": 2,
     "d_head": 8,

@@ -20,6 +20,7 @@ NETWORKS = {
     "window": ("gpt", {**KEYS, "max_length": 60, "window": 5}),
     "llama": ("llama", {**KEYS, "n_kv_heads": 1}),
     "llama in a window": ("llama", {**KEYS, "window": 4}),
+    "wavenet": ("wavenet", {"vocab_size": 30, "d_model": 16, "n_layers": 3, "n_stacks": 2}),
 }
 SOURCE = torch.tensor([[5, 9, 7, 2, 0, 0], [8, 4, 25, 22, 11, 2], [6, 2, 0, 0, 0, 0]])
 PROMPTS = [[5, 9, 7, 3], [8], [4, 20, 22, 11, 6, 17, 9]]

@@ -32,8 +32,9 @@ SEARCHES = {
     ),
 }
 FAMILIES = {
-    "gpt": {"max_length": 40, "dropout": 0.0, "tied": False},
-    "llama": {"n_kv_heads": 2, "d_ff": 24, "window": 4},
+    "gpt": {"n_heads": 4, "max_length": 40, "dropout": 0.0, "tied": False},
+    "llama": {"n_heads": 4, "n_kv_heads": 2, "d_ff": 24, "window": 4},
+    "wavenet": {"n_stacks": 2},
 }
 
 
@@ -42,7 +43,7 @@ def make(family, tokenizer, **keys):
     network = build(
         family,
         vocab_size=tokenizer.vocab_size,
-        **{"d_model": 16, "n_layers": 2, "n_heads": 4} | FAMILIES[family] | keys,
+        **{"d_model": 16, "n_layers": 2} | FAMILIES[family] | keys,
     ).eval()
     for weight in network.parameters():
         if weight.ndim == 2:  # large, so that what is written depends on what stands before

@@ -1,5 +1,15 @@
 """Families: a file holds the paper, the configuration, how it is built, its sizes and names."""
 
-from sublayer.models import albert, bert, gpt, llama, marian, t5, transformer, vit  # files each
+from sublayer.models import (  # files each
+    albert,
+    bert,
+    classic,
+    gpt,
+    llama,
+    marian,
+    t5,
+    transformer,
+    vit,
+)
 
-__all__ = ["albert", "bert", "gpt", "llama", "marian", "t5", "transformer", "vit"]
+__all__ = ["albert", "bert", "classic", "gpt", "llama", "marian", "t5", "transformer", "vit"]
