@@ -37,6 +37,7 @@ SMALL = {
     "d_embedding": 8,
     "n_layers": 1,
     "n_stacks": 2,
+    "n_filters": 4,
     "rounds": 2,
     "n_heads": 2,
     "d_head": 8,

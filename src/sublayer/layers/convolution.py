@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import final
 
 import torch
@@ -41,18 +41,12 @@ class CausalConvolution(nn.Module):
     def forward(self, x: Tensor, state: State | None = None, valid: Tensor | None = None) -> Tensor:
         """`b n i` -> `b n o`; with a state, `x` and `valid` are what is new, as in `Body`."""
         if state is None:
-            return self.product(self._beside(F.pad(x, (0, 0, self.span, 0))))
+            return self.product(_beside(F.pad(x, (0, 0, self.span, 0)), self.kernel, self.dilation))
         kept = state.carried(self)
         if kept is not None and (state.has_lanes or (x.shape[1] == 1 and valid is None)):
             return self._step(x, state, *kept)
         assert not state.has_lanes, "lanes part behind the first token"
         return self._go_on(x, state, kept, valid)
-
-    def _beside(self, x: Tensor) -> Tensor:
-        """`b (span n) i` -> `b n (kernel i)`."""
-        n = x.shape[1] - self.span
-        firsts = range(0, self.span + 1, self.dilation)
-        return torch.cat([x[:, first : first + n] for first in firsts], -1)
 
     def _step(self, x: Tensor, state: State, ring: Tensor, read: Tensor) -> Tensor:
         """A token for each lane, `b w i`; the ring is `b w span i`, `read` how many it took."""
@@ -81,7 +75,7 @@ class CausalConvolution(nn.Module):
             ring, read = kept
             past = ring.gather(2, _each((read.unsqueeze(-1) + places) % self.span, ring)).squeeze(1)
         all_ = torch.cat([past, x], 1)
-        out = self.product(self._beside(all_))
+        out = self.product(_beside(all_, self.kernel, self.dilation))
         if valid is None:
             last = all_[:, n:].contiguous()
         else:  # padding behind the last token is not kept
@@ -89,6 +83,12 @@ class CausalConvolution(nn.Module):
             last = all_.gather(1, (taken + places).unsqueeze(-1).expand(-1, -1, i))
         state.carry(self, last.unsqueeze(1), places.new_zeros(b, 1))
         return out
+
+
+def _beside(x: Tensor, kernel: int, dilation: int = 1) -> Tensor:
+    """The inputs of each output, oldest first: `b (n + (kernel - 1) dilation) i` -> `b n (k i)`."""
+    n = x.shape[1] - (kernel - 1) * dilation
+    return torch.cat([x[:, j * dilation : j * dilation + n] for j in range(kernel)], -1)
 
 
 def _each(slots: Tensor, ring: Tensor) -> Tensor:
@@ -168,3 +168,43 @@ class DilatedStack(Body):
             x, skipped = block(x, state, valid)
             total = total + skipped
         return F.relu(self.out(F.relu(total)))
+
+
+@final
+class WordWindows(Body):
+    """c_i = relu(w x_(i : i + h - 1) + b) of filters of several widths h (Kim 2014, eq. 2).
+
+    A window that reaches beyond the text gives 0, which is no more than any feature, so a maximum
+    over time is that of whole windows. A text shorter than h is one window, filled up with zeros.
+    """
+
+    def __init__(self, d_in: int, n_filters: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.widths = tuple(widths)
+        self.products = nn.ModuleList(nn.Linear(h * d_in, n_filters) for h in self.widths)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Mask | None = None,
+        memory: Tensor | None = None,
+        memory_mask: Mask | None = None,
+        state: State | None = None,
+        valid: Tensor | None = None,
+    ) -> Tensor:
+        """Embeddings `b n m` -> `b n (h f)`, at the first word of each window."""
+        assert memory is None, "there is nothing here that looks at a memory"
+        assert state is None, "windows see what comes later"
+        places = torch.arange(x.shape[1], device=x.device)
+        # whom the first token sees, which is all that a mask of padding says
+        real = torch.ones_like(places, dtype=torch.bool).unsqueeze(0)  # 1 n
+        if mask is not None:
+            real = mask(places[:1], places)[:, 0]  # b n
+        x = x * real.unsqueeze(-1)
+        features = []
+        for h, product in zip(self.widths, self.products, strict=True):
+            is_whole = F.pad(real[:, h - 1 :], (0, min(h - 1, x.shape[1])))
+            is_whole = is_whole | (places == 0)
+            found = F.relu(product(_beside(F.pad(x, (0, 0, 0, h - 1)), h)))
+            features.append(found * is_whole.unsqueeze(-1))
+        return torch.cat(features, -1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import final
 
+import torch
 from torch import Tensor, nn
 
 from sublayer.layers.precision import product_dtype
@@ -26,6 +28,19 @@ class TokenEmbedding(nn.Module):
         """`b n` -> `b n m`."""
         x = self.table(ids)
         return (x * self.scale if self.scale != 1 else x).to(product_dtype(x))
+
+
+@final
+class Channels(nn.Module):
+    """Several embeddings of the same tokens, side by side (Kim 2014, section 2.1)."""
+
+    def __init__(self, embeddings: Iterable[TokenEmbedding]) -> None:
+        super().__init__()
+        self.embeddings = nn.ModuleList(embeddings)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """`b n` -> `b n (c m)`."""
+        return torch.cat([embed(ids) for embed in self.embeddings], -1)
 
 
 @final

@@ -76,12 +76,43 @@ class LastToken(nn.Module):
 
 
 @final
+class MaxOverTime(nn.Module):
+    """The largest of each feature over the tokens (Kim 2014, section 2)."""
+
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """`b n m` -> `b m`; `valid` is true at real tokens, `b n`."""
+        if valid is not None:
+            x = x.masked_fill(~valid.unsqueeze(-1), torch.finfo(x.dtype).min)
+        return x.amax(1)
+
+
+@final
 class EveryToken(nn.Module):
     """All of them, for labels of tokens."""
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """`b n m` -> `b n m`."""
         return x
+
+
+@final
+class MaxNormLinear(nn.Linear):
+    """A linear layer whose rows are cut back to a length of `max_norm` before each use in training.
+
+    Hinton et al. 2012, "Improving neural networks by preventing co-adaptation", section 1; it keeps
+    steps with much dropout in bounds.
+    """
+
+    def __init__(self, d_in: int, d_out: int, max_norm: float) -> None:
+        super().__init__(d_in, d_out)
+        self.max_norm = max_norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`... in` -> `... out`."""
+        if self.training:
+            with torch.no_grad():
+                self.weight.copy_(self.weight.renorm(2, 0, self.max_norm))
+        return super().forward(x)
 
 
 @final

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import get_args
 
 from torch import nn
 
@@ -172,7 +173,9 @@ def model_config(recipe: Recipe, task: Task, begin: Begin | None = None) -> Fami
     keys, extra = task.keys(), recipe.model.model_extra or {}
     fields = FAMILIES[family].model_fields
     needed = {key for key, field in fields.items() if field.is_required()}
-    if keys.keys() - fields.keys() or needed - keys.keys() - extra.keys():
+    heads = get_args(fields["head"].annotation) if "head" in fields else ()
+    has_head = "head" not in keys or keys["head"] in heads
+    if not has_head or keys.keys() - fields.keys() or needed - keys.keys() - extra.keys():
         raise ValueError(
             f"model.family: {family} has no head for the objective '{recipe.objective.kind}'"
         )

@@ -1,5 +1,5 @@
 """Families that the Transformer replaced, in the same parts, tasks and loop."""
 
-from sublayer.models.classic import wavenet  # files each
+from sublayer.models.classic import textcnn, wavenet  # files each
 
-__all__ = ["wavenet"]
+__all__ = ["textcnn", "wavenet"]
