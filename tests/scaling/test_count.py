@@ -104,3 +104,32 @@ def test_shared_weights_are_named():
 def test_positions_that_are_learned_are_a_part():
     cost = count(partial(build, "transformer", position="learned", **SMALL), 3, 3)
     assert {part.name: part.parameters for part in cost.parts}["encoder positions"] == 12 * 16
+
+
+CONVOLUTIONS = {
+    "wavenet": {"vocab_size": 23, "d_model": 8, "d_skip": 12, "n_layers": 3, "n_stacks": 2},
+    "textcnn": {"vocab_size": 23, "d_model": 8, "n_filters": 5, "widths": [2, 3]},
+}
+
+
+@pytest.mark.parametrize("family", CONVOLUTIONS)
+def test_convolutions_are_counted(family):
+    make = partial(build, family, **CONVOLUTIONS[family])
+    with FlopCounterMode(display=False) as counter:
+        make().train()(torch.randint(4, 20, (1, SOURCE))).sum().backward()
+    cost = count(make, SOURCE)
+    assert cost.training * SOURCE == counter.get_total_flops()
+
+
+def test_convolutions_by_their_formula():
+    n, m, s, layers = 10, 8, 12, 6
+    cost = count(partial(build, "wavenet", **CONVOLUTIONS["wavenet"]), n)
+    parts = {part.name: (part.parameters, part.flops) for part in cost.parts}
+    assert parts["stack convolutions"] == (
+        2 * m * m + m + layers * (2 * m * 2 * m + 2 * m),
+        2 * n * (2 * m * m + layers * 2 * m * 2 * m),
+    )
+    assert parts["stack residuals and skips"][1] == 2 * n * ((layers - 1) * m * m + layers * m * s)
+    cost = count(partial(build, "textcnn", **CONVOLUTIONS["textcnn"]), n)
+    parts = {part.name: part.flops for part in cost.parts}
+    assert parts["stack convolutions"] == 2 * n * (2 + 3) * m * 5

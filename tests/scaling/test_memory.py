@@ -147,3 +147,43 @@ def test_decoding_estimate_equals_what_the_state_holds(keys, dtype):
         parameter.numel() * parameter.element_size() for parameter in network.parameters()
     )
     assert estimate.total(rows, source, target) == weights + sum(size.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.no_grad()
+def test_what_is_carried_equals_what_the_state_carries(dtype):
+    keys = {"vocab_size": 20, "d_model": 8, "n_layers": 4, "n_stacks": 2, "kernel": 3}
+    network = build("wavenet", **keys).to(dtype).eval()
+    held = []
+    for length in (1, 50):
+        state = State()
+        network(torch.randint(20, (3, length)), state=state)
+        carried = [t for module in network.modules() for t in state.carried(module) or ()]
+        held.append(sum(t.numel() * t.element_size() for t in carried))
+    estimate = decoding_memory(network, dtype)
+    assert held == [3 * estimate.carried] * 2
+    assert estimate.per_target_token == estimate.per_source_token == 0
+    assert estimate.total(3, 0, 1000) == estimate.weights + held[0]
+
+
+@pytest.mark.parametrize("bfloat16", [False, True], ids=["float32", "bfloat16"])
+def test_training_estimate_of_convolutions_is_near_the_peak(bfloat16):
+    make = partial(build, "wavenet", vocab_size=100, d_model=32, n_layers=5, n_stacks=2)
+    network, ids = make().train(), torch.randint(100, (16, 60))
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.0, fused=True)
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            hidden = network.hidden(ids).flatten(0, 1)
+            loss, _ = smoothed_cross_entropy(hidden, network.head.weight, ids.flatten(), 0.0)
+        loss.backward()
+        optimizer.step()
+
+    step()
+    optimizer.zero_grad(set_to_none=True)
+    moments = [tensor for state in optimizer.state.values() for tensor in state.values()]
+    with Peak(*network.parameters(), *moments) as peak:
+        step()
+    estimate = training_memory(make, (16, 60), bfloat16=bfloat16)
+    assert peak.peak / FACTOR < estimate.total < peak.peak * FACTOR

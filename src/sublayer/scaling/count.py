@@ -25,6 +25,9 @@ PARTS = (
     (r"(\w+)\.blocks\.\d+\.attention\b.*", r"\1 self-attention"),
     (r"(\w+)\.blocks\.\d+\.cross\b.*", r"\1 cross-attention"),
     (r"(\w+)\.blocks\.\d+\.feedforward\b.*", r"\1 feed-forward"),
+    (r"(\w+)\.(entry|blocks\.\d+\.convolution)\.product\b.*", r"\1 convolutions"),
+    (r"(\w+)\.products\b.*", r"\1 convolutions"),
+    (r"(\w+)\.blocks\.\d+\.(residual|skip)\b.*", r"\1 residuals and skips"),
     (r"(\w+).*", r"\1"),
 )
 """The part a path belongs to, by the first pattern that it matches."""

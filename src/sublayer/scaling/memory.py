@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sublayer.layers.attention import CrossAttention, SelfAttention
+from sublayer.layers.state import State
 from sublayer.models.base import EncoderDecoder, LanguageModel
 from sublayer.scaling.count import Shape, zeros
 
@@ -108,11 +110,13 @@ class DecodingMemory:
     """Keys and values of self-attention, in all layers, of one token of one hypothesis."""
     per_source_token: int
     """Keys and values of the memory, in all layers, of one source token of one hypothesis."""
+    carried: int
+    """What recurrences and convolutions go on from, however long the text, of one hypothesis."""
 
     def total(self, rows: int, source: int, target: int) -> int:
         """With `rows` hypotheses of `target` tokens on `source` tokens, no room kept ahead."""
         return self.weights + rows * (
-            source * self.per_source_token + target * self.per_target_token
+            self.carried + source * self.per_source_token + target * self.per_target_token
         )
 
 
@@ -129,4 +133,20 @@ def decoding_memory(
         weights=sum(parameter.numel() for parameter in network.parameters()) * dtype.itemsize,
         per_target_token=widths[SelfAttention] * dtype.itemsize,
         per_source_token=widths[CrossAttention] * dtype.itemsize,
+        carried=_carried(network, dtype),
+    )
+
+
+@torch.no_grad()
+def _carried(network: EncoderDecoder | LanguageModel, dtype: torch.dtype) -> int:
+    """Bytes that a state carries of one row, as one token shows; counts keep their type."""
+    state, ids = State(), torch.zeros(1, 1, dtype=torch.long)
+    ids = ids.to(next(network.parameters()).device)
+    if isinstance(network, EncoderDecoder):
+        network.decode_hidden(ids, network.encode(ids), state=state)
+    else:
+        network.hidden(ids, state=state)
+    carried = chain.from_iterable(state.carried(module) or () for module in network.modules())
+    return sum(
+        t.numel() * (dtype.itemsize if t.is_floating_point() else t.element_size()) for t in carried
     )

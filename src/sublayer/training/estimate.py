@@ -22,6 +22,7 @@ from sublayer.data.source import read
 from sublayer.data.store import Store
 from sublayer.models.base import EncoderDecoder, LanguageModel
 from sublayer.scaling.count import Count, Shape, count
+from sublayer.scaling.field import receptive_field
 from sublayer.scaling.memory import DecodingMemory, TrainingMemory, decoding_memory, training_memory
 from sublayer.tasks import Task
 from sublayer.training.begin import Begin
@@ -46,6 +47,8 @@ class Estimate:
     count: Count
     training: TrainingMemory
     decoding: DecodingMemory | None
+    receptive_field: int | None
+    """Tokens that the next one follows from, at most; None: as many as there are."""
     tokens_per_second: float
     """Target tokens, or tokens read, or images, measured in a few steps on this machine."""
     epochs: float
@@ -63,6 +66,7 @@ class Estimate:
             "training_flops_per_token": self.count.training,
             "training_memory_bytes": asdict(self.training) | {"total": self.training.total},
             "decoding_memory_bytes": None if self.decoding is None else asdict(self.decoding),
+            "receptive_field": self.receptive_field,
             "tokens_per_second": self.tokens_per_second,
             "epochs": self.epochs,
             "minutes": self.minutes,
@@ -108,6 +112,7 @@ def estimate(recipe: Recipe) -> Estimate:
         count(config.build, *inputs),
         training_memory(config.build, *largest, bfloat16=uses_bfloat16(t.precision, device)),
         decoding_memory(network) if isinstance(network, EncoderDecoder | LanguageModel) else None,
+        receptive_field(network) if isinstance(network, LanguageModel) else None,
         rate,
         minutes / epoch_minutes,
         minutes,
