@@ -28,6 +28,8 @@ def print_report(report: dict[str, Any], folder: Path) -> None:
     table.add_row("model", report["chosen"])
     if report["began_anew"]:
         table.add_row("began anew", ", ".join(report["began_anew"]))
+    if "vectors" in report:
+        table.add_row("words with vectors", "{found:,} of {of:,}".format(**report["vectors"]))
     for name, value in report["validation"][report["chosen"]].items():
         if isinstance(value, float):
             table.add_row(f"validation {name}", f"{value:.4f}")

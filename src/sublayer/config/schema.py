@@ -68,6 +68,8 @@ class ModelSection(BaseModel):
 
     Other keys change its numbers, such as dropout.
     """
+    vectors: str | None = None
+    """A file of word vectors (`.vec`), or a run, whose vectors the table of tokens begins with."""
 
 
 # ---- training ------------------------------------------------------------------------------------

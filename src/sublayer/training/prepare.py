@@ -10,6 +10,7 @@ from typing import get_args
 
 from torch import nn
 
+from sublayer.config.files import dump_json
 from sublayer.config.schema import ModelSection, Recipe
 from sublayer.data.example import Example
 from sublayer.data.source import read, splits
@@ -20,8 +21,10 @@ from sublayer.models.hub import write_config
 from sublayer.tasks import TASKS, Task, Vocabulary
 from sublayer.tasks.base import Notes
 from sublayer.training.begin import Begin
+from sublayer.training.checkpoint import step_folders
 from sublayer.training.precision import pick_device
 from sublayer.training.run import Run
+from sublayer.training.vectors import put_vectors
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ def prepare(run: Run, recipe: Recipe) -> Job:
     network = config.build()
     task.check(network)
     anew = [] if begin is None else begin.put(network, config, task.vocabulary.labels)
+    if recipe.model.vectors is not None and not step_folders(run.checkpoints):
+        told = put_vectors(network, task.vocabulary, recipe.model.vectors)
+        dump_json(told, run.vectors)
     network = network.to(device)
     stores = {
         split: Store.open(run.store(split))
@@ -131,6 +137,10 @@ def check_keys(recipe: Recipe, begin: Begin | None = None) -> None:
             f"the objective '{recipe.objective.kind}' reads no text; leave [tokenizer] out"
         )
     if begin is not None:
+        if recipe.model.vectors is not None:
+            raise ValueError(
+                f"model.from: {begin.where} has vectors of its own; leave model.vectors out"
+            )
         if recipe.tokenizer is not None:
             raise ValueError(
                 f"model.from: {begin.where} has a vocabulary of its own; leave [tokenizer] out"

@@ -54,6 +54,11 @@ class Run:
         return self.folder / "curves.png"
 
     @property
+    def vectors(self) -> Path:
+        """How many words began with a vector of a file's."""
+        return self.folder / "vectors.json"
+
+    @property
     def weights(self) -> Path:
         """The finished model; its presence says that the run is finished."""
         return self.folder / "model.safetensors"

@@ -164,6 +164,7 @@ def finish(trainer: Trainer, job: Job) -> dict[str, Any]:
         "chosen": chosen,
         "began_anew": job.anew,
         "validation": fields,
+        **({"vectors": load_json(run.vectors)} if run.vectors.exists() else {}),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
     }
