@@ -248,7 +248,7 @@ def test_a_language_model_is_measured(sublayer, runs):
     _, out, _ = sublayer("evaluate", runs("causal"), "--json")
     report = json.loads(out)
     assert report["setting"] == "windows of 8 tokens"
-    assert report["metrics"].keys() == {"bits_per_byte", "perplexity", "nll"}
+    assert report["metrics"].keys() == {"bits_per_byte", "bits_per_token", "perplexity", "nll"}
     _, out, _ = sublayer("evaluate", runs("causal"), "--split", "valid")
     assert "valid: 8 rows, windows of 8 tokens" in out
     assert "bits_per_byte" in out

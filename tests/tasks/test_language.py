@@ -115,7 +115,8 @@ def test_bits_per_byte_of_the_stream(task, store, network_of):
     found = task.fields({"nll": nll / (len(ids) - 1)}, store.meta)
     text = "".join(text for text in TEXTS if text.strip())
     assert found["bits_per_byte"] == pytest.approx(nll / math.log(2) / len(text.encode()))
-    assert found["perplexity"] == pytest.approx(math.exp(nll / (len(ids) - 1)))
+    assert found["bits_per_token"] == pytest.approx(nll / math.log(2) / (len(ids) - 1))
+    assert found["perplexity"] == pytest.approx(2 ** found["bits_per_token"])
 
 
 def test_bytes_are_no_characters(bind, rows_of):
@@ -140,6 +141,7 @@ def test_score_reads_every_document_from_its_beginning(task, network_of):
     values = {name: score.value for name, score in outcome.metrics.items()}
     assert values["nll"] == pytest.approx(nll / tokens, rel=1e-5)
     assert values["perplexity"] == pytest.approx(math.exp(nll / tokens), rel=1e-5)
+    assert values["bits_per_token"] == pytest.approx(nll / math.log(2) / tokens, rel=1e-5)
     assert values["bits_per_byte"] == pytest.approx(nll / math.log(2) / size, rel=1e-5)
     assert sum(heard) == len(DOCUMENTS)
 

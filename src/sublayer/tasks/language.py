@@ -109,7 +109,7 @@ class Language(Task):
     """Documents laid end to end, windows of them, each token from those before it."""
 
     writes = True
-    numbers = ("loss", "nll", "perplexity", "bits_per_byte")
+    numbers = ("loss", "nll", "perplexity", "bits_per_token", "bits_per_byte")
     takes_metrics = False
 
     @staticmethod
@@ -172,9 +172,11 @@ class Language(Task):
             yield order.rows(indices)
 
     def fields(self, means: Mapping[str, float], meta: Mapping[str, Any]) -> dict[str, float]:
-        """The means, perplexity of a token, and bits for a byte of text."""
-        bits = means["nll"] / math.log(2) * (meta["source_tokens"] - 1) / meta["bytes"]
-        return {**super().fields(means, meta), "bits_per_byte": bits}
+        """The means, perplexity of a token, and bits for a token and for a byte of text."""
+        of_token = means["nll"] / math.log(2)
+        of_byte = of_token * (meta["source_tokens"] - 1) / meta["bytes"]
+        bits = {"bits_per_token": of_token, "bits_per_byte": of_byte}
+        return {**super().fields(means, meta), **bits}
 
     def predictor(self, network: nn.Module, generation: Generation) -> TextGoesOn:
         """Search or sampling with the recipe's options."""
@@ -201,7 +203,7 @@ class Language(Task):
     def score(
         self, predictor: Predictor, examples: Sequence[Example], progress: Progress
     ) -> Outcome:
-        """Perplexity of a token and bits for a byte, every document read from its beginning on.
+        """Perplexity and bits of a token, bits for a byte, every document read from its beginning on.
 
         Windows are those of training; what is further back than a window's start is not seen.
         """
@@ -226,6 +228,7 @@ class Language(Task):
             "bits_per_byte": Score(
                 nll / math.log(2) / notes["bytes"], f"bits_per_byte|{tokenizer}"
             ),
+            "bits_per_token": Score(nll / math.log(2) / tokens, f"bits_per_token|{tokenizer}"),
             "perplexity": Score(perplexity, f"perplexity|{tokenizer}"),
             "nll": Score(nll / tokens, f"nll|nats|{tokenizer}"),
         }
