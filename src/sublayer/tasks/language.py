@@ -203,7 +203,7 @@ class Language(Task):
     def score(
         self, predictor: Predictor, examples: Sequence[Example], progress: Progress
     ) -> Outcome:
-        """Perplexity and bits of a token, bits for a byte, every document read from its beginning on.
+        """Perplexity and bits of a token, bits for a byte; every document from its beginning on.
 
         Windows are those of training; what is further back than a window's start is not seen.
         """
