@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from sublayer.config.schema import Recipe
+from sublayer.models.base import FAMILIES
 from sublayer.tasks import TASKS, Predictor
 from sublayer.training import start
 from sublayer.training.evaluate import evaluate
@@ -46,7 +47,10 @@ def learn(tmp_path, monkeypatch) -> Callable[..., Learned]:
         keys: dict[str, Any] = {
             "data": data | {"max_source": 31, "max_target": 31} | splits,
             "objective": objective,
-            "model": TINY | model,
+            "model": {
+                key: n for key, n in TINY.items() if key in FAMILIES[model["family"]].model_fields
+            }
+            | model,
             "training": {
                 "steps": steps,
                 "batch_tokens": batch,
@@ -240,3 +244,39 @@ def test_learns_embed(learn, tmp_path):
     assert scores["mrr"] > 0.85
     a, b, c = predictor.vectors(["ba de gi ko bu", "gi bu ba ko", "da ge ki bo du"])
     assert a @ b > 0.7 > a @ c
+
+
+def topics(rng: random.Random) -> str:
+    """Words of one of eight topics, each a letter with a number."""
+    topic = rng.choice(LETTERS)
+    return " ".join(f"{topic}{rng.randrange(4)}" for _ in range(8))
+
+
+def assert_topics_are_near(predictor: Predictor) -> None:
+    words = [f"{letter}{i}" for letter in LETTERS for i in range(4)]
+    for word, found in zip(words, predictor.results(words, 3), strict=True):
+        assert {answer.text[0] for answer in found} == {word[0]}
+
+
+@pytest.mark.parametrize("method", ["skipgram", "cbow"])
+@pytest.mark.parametrize("output", ["negative", "hierarchical"])
+def test_learns_words(learn, tmp_path, method, output):
+    write(tmp_path, topics)
+    predictor, scores = learn(
+        DOCUMENTS,
+        {"family": "word2vec"},
+        {"kind": "words", "method": method, "output": output, "window": 3, "sample": 0.0},
+        steps=400 if output == "hierarchical" else 150,
+    )
+    assert_topics_are_near(predictor)
+    if output == "hierarchical":  # four words are equally likely
+        assert scores["nll"] == pytest.approx(np.log(4), abs=0.1)
+
+
+def test_learns_glove(learn, tmp_path):
+    write(tmp_path, topics)
+    predictor, scores = learn(
+        DOCUMENTS, {"family": "glove"}, {"kind": "glove", "window": 3}, steps=150
+    )
+    assert_topics_are_near(predictor)
+    assert scores["nll"] < 0.2  # log counts of a short text scatter so much themselves

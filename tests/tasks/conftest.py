@@ -24,6 +24,8 @@ DATA: dict[str, dict[str, Any]] = {
     "tag": {"kind": "conll", "train": "tags.conll"},
     "answer": {"kind": "squad", "train": "questions.json"},
     "images": {"kind": "digits"},
+    "words": {"kind": "text", "train": "texts"},
+    "glove": {"kind": "text", "train": "texts"},
 }
 """What an objective learns from; none of the files is read."""
 

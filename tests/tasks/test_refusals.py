@@ -31,6 +31,8 @@ OWN = {
     "tag": "Tagged",
     "answer": "Question",
     "images": "Picture",
+    "words": "Document",
+    "glove": "Document",
 }
 GOOD = {
     "Pair": [EXAMPLES["Pair"], Pair("d", ("y",))],
@@ -41,6 +43,8 @@ FITTING = {
     "causal": "gpt",
     "spans": "t5",
     "images": "vit",
+    "words": "word2vec",
+    "glove": "glove",
 }
 
 

@@ -104,6 +104,36 @@ class EmbedObjective(Section):
     temperature: PositiveFloat = 0.05
 
 
+class WordsObjective(Section):
+    """Vectors of words from the words around them (Mikolov et al. 2013a, 2013b: word2vec)."""
+
+    kind: Literal["words"]
+    method: Literal["skipgram", "cbow"] = "skipgram"
+    """Each word around is told from the one in the middle, or the middle one from their mean."""
+    output: Literal["negative", "hierarchical"] = "negative"
+    """Negative sampling, or a softmax over the turns of a Huffman tree."""
+    window: PositiveInt = 5
+    """Words on either side at most: of each place, a number from 1 to this is drawn."""
+    negatives: PositiveInt = 5
+    """Words drawn to be told from a right one."""
+    sample: Annotated[float, Field(ge=0)] = 1e-3
+    """Share of a text from which on a word is left out at random; 0 is off."""
+
+class GloveObjective(Section):
+    """Vectors of words from how often they stand together (Pennington et al. 2014)."""
+
+    kind: Literal["glove"]
+    window: PositiveInt = 10
+    """Words on either side that count, each by 1 over its distance."""
+    symmetric: bool = True
+    """Whether words after a word count as those before it do; else only these count."""
+    x_max: PositiveFloat = 100.0
+    """Count from which on all weigh the same."""
+    alpha: PositiveFloat = 0.75
+    """Power of the weight below that."""
+    memory: PositiveInt = 256
+    """MiB that counts may take while a text is gone through; the rest waits on the disk."""
+
 Objective = Annotated[
     Seq2SeqObjective
     | CausalObjective
@@ -113,6 +143,8 @@ Objective = Annotated[
     | ImagesObjective
     | TagObjective
     | AnswerObjective
-    | EmbedObjective,
+    | EmbedObjective
+    | WordsObjective
+    | GloveObjective,
     Field(discriminator="kind"),
 ]

@@ -19,7 +19,7 @@ from sublayer.config.data import LinesData as LinesData
 from sublayer.config.data import Splits as Splits
 from sublayer.config.data import TableData as TableData
 from sublayer.config.objective import Objective, Seq2SeqObjective
-from sublayer.config.section import Fraction
+from sublayer.config.section import Fraction, OneOrMore
 from sublayer.config.section import Section as Section
 
 # ---- tokenizer -----------------------------------------------------------------------------------
@@ -76,9 +76,12 @@ class ModelSection(BaseModel):
 
 
 class Optimizer(Section):
-    """Adam, AdamW or Muon; the paper's betas and epsilon are the defaults."""
+    """Adam, AdamW, Muon or Adagrad; the paper's betas and epsilon are the defaults.
 
-    kind: Literal["adam", "adamw", "muon"] = "adam"
+    Adagrad has no betas.
+    """
+
+    kind: Literal["adam", "adamw", "muon", "adagrad"] = "adam"
     betas: tuple[Fraction, Fraction] = (0.9, 0.98)
     eps: PositiveFloat = 1e-9
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
@@ -204,6 +207,10 @@ class Evaluation(Section):
     """Score lower-cased text (sacrebleu's `lc`); labels and tags keep their case."""
     tokenize: str = "13a"
     """sacrebleu's tokenizer for BLEU."""
+    similarity: OneOrMore | None = None
+    """Files of two words and how alike they are, for word vectors."""
+    analogies: OneOrMore | None = None
+    """Files of analogies, in the form of `questions-words.txt`, for word vectors."""
 
 
 class Recipe(Section):

@@ -42,3 +42,8 @@ def _cpu_gain() -> float:
                 matrix @ matrix
                 quickest[dtype] = min(quickest[dtype], time.perf_counter() - start)
     return quickest[torch.float32] / quickest[torch.bfloat16]
+
+
+def widened(x: Tensor) -> Tensor:
+    """In float32 at least, for sums of many numbers."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -17,6 +17,7 @@ from sublayer.metrics.sequence import ErrorRate, ExactMatch, TokenErrorRate, edi
 from sublayer.metrics.summary import Rouge1, Rouge2, RougeL
 from sublayer.metrics.tagging import EntityF1, WordAccuracy, WordF1
 from sublayer.metrics.translation import Bleu, Chrf, Ter
+from sublayer.metrics.vectors import analogies_solved, rank_correlation
 
 __all__ = [
     "METRICS",
@@ -44,11 +45,13 @@ __all__ = [
     "TokenErrorRate",
     "WordAccuracy",
     "WordF1",
+    "analogies_solved",
     "by_length",
     "confusion",
     "edit_distance",
     "make",
     "mean_reciprocal_rank",
     "quantile_edges",
+    "rank_correlation",
     "recall_at",
 ]

@@ -115,6 +115,8 @@ class Task(ABC):
     """Whether answers are texts that a model writes token by token."""
     takes_metrics: ClassVar[bool] = True
     """Whether what it says is measured by `evaluation.metrics`; else its measures are its own."""
+    has_words: ClassVar[bool] = False
+    """Whether it gives vectors of words, measured by files of similar words and of analogies."""
 
     def __init__(self, recipe: Recipe, vocabulary: Vocabulary) -> None:
         self.recipe, self.vocabulary = recipe, vocabulary
@@ -141,6 +143,9 @@ class Task(ABC):
         Raises:
             ValueError: it is not.
         """
+
+    def begin(self, network: nn.Module) -> None:  # noqa: B027  most have nothing to do
+        """Set what follows from the vocabulary, beside its size, in a new network."""
 
     @abstractmethod
     def encode(self, examples: Examples, notes: Notes) -> Iterator[Row]:

@@ -12,15 +12,20 @@ from sublayer.config.files import dump_json, load_json
 from sublayer.text.tokenizer import Tokenizer, Tokenizers
 
 LABELS = "labels.json"
+COUNTS = "counts.json"
 
 
 @final
 @dataclass(frozen=True)
 class Vocabulary:
-    """The tokenizers of the two sides, if the model reads text, and the labels, if it gives any."""
+    """The tokenizers of the two sides, if the model reads text, and the labels, if it gives any.
+
+    `counts` says how often each id stands in the training data, where a model goes by that.
+    """
 
     tokenizers: Tokenizers | None = None
     labels: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
 
     @property
     def text(self) -> Tokenizer:
@@ -42,9 +47,11 @@ class Vocabulary:
             ) from None
 
     def save(self, folder: Path) -> None:
-        """Write the tokenizers' files and `labels.json`; the tokenizers come last."""
+        """Write the tokenizers' files, `labels.json`, `counts.json`; the tokenizers come last."""
         if self.labels:
             dump_json(list(self.labels), folder / LABELS)
+        if self.counts:
+            dump_json(list(self.counts), folder / COUNTS)
         if self.tokenizers is not None:
             self.tokenizers.save(folder)
 
@@ -56,8 +63,9 @@ class Vocabulary:
             ValueError: a file is missing or damaged.
         """
         labels = tuple(load_json(folder / LABELS)) if (folder / LABELS).exists() else ()
+        counts = tuple(load_json(folder / COUNTS)) if (folder / COUNTS).exists() else ()
         has_text = any(folder.glob("tokenizer*.json"))
-        return cls(Tokenizers.load(folder) if has_text or not labels else None, labels)
+        return cls(Tokenizers.load(folder) if has_text or not labels else None, labels, counts)
 
     @classmethod
     def exists(cls, folder: Path, *, text: bool) -> bool:

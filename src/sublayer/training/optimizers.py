@@ -15,7 +15,8 @@ from sublayer.training.muon import Muon, inner_matrices
 def make_optimizer(
     network: nn.Module, optimizer: Optimizer, products: torch.dtype | None = None
 ) -> torch.optim.Optimizer:
-    """Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019) or Muon (Jordan et al. 2024).
+    """Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019), Muon (Jordan et al. 2024), or
+    Adagrad (Duchi et al. 2011).
 
     `products` is the type of Muon's matrix products, by default that of the weights. The learning
     rate is set at every step. Weight decay leaves out vectors: biases, norms and other parameters
@@ -31,17 +32,14 @@ def make_optimizer(
         {"params": vectors, "weight_decay": 0.0},
     ]
     kinds: dict[str, Callable[..., torch.optim.Optimizer]] = {
-        "adam": torch.optim.Adam,
-        "adamw": torch.optim.AdamW,
-        "muon": partial(Muon, products=products),
+        "adam": partial(torch.optim.Adam, betas=optimizer.betas, fused=True),
+        "adamw": partial(torch.optim.AdamW, betas=optimizer.betas, fused=True),
+        "muon": partial(Muon, betas=optimizer.betas, products=products, fused=True),
+        "adagrad": partial(
+            torch.optim.Adagrad, fused=all(p.device.type == "cpu" for p in network.parameters())
+        ),
     }
-    return kinds[optimizer.kind](
-        [g for g in groups if g["params"]],
-        lr=0.0,
-        betas=optimizer.betas,
-        eps=optimizer.eps,
-        fused=True,
-    )
+    return kinds[optimizer.kind]([g for g in groups if g["params"]], lr=0.0, eps=optimizer.eps)
 
 
 def optimizer_tensors(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

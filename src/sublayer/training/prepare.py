@@ -20,6 +20,7 @@ from sublayer.models.base import FAMILIES, FamilyConfig, configure
 from sublayer.models.hub import write_config
 from sublayer.tasks import TASKS, Task, Vocabulary
 from sublayer.tasks.base import Notes
+from sublayer.tasks.neighbours import check_word_files
 from sublayer.training.begin import Begin
 from sublayer.training.checkpoint import step_folders
 from sublayer.training.precision import pick_device
@@ -58,6 +59,7 @@ def prepare(run: Run, recipe: Recipe) -> Job:
             f"evaluation.metrics: the objective '{recipe.objective.kind}' has measures of its own; "
             "leave it out"
         )
+    check_word_files(recipe.evaluation, recipe.objective.kind, measured=kind.has_words)
     begin = None if recipe.model.start is None else Begin.read(recipe.model.start)
     check_keys(recipe, begin)
     if Vocabulary.exists(run.folder, text=kind.reads_text):
@@ -69,6 +71,7 @@ def prepare(run: Run, recipe: Recipe) -> Job:
     write_config(config, recipe.model.family if begin is None else begin.family, run.folder)
     network = config.build()
     task.check(network)
+    task.begin(network)
     anew = [] if begin is None else begin.put(network, config, task.vocabulary.labels)
     if recipe.model.vectors is not None and not step_folders(run.checkpoints):
         told = put_vectors(network, task.vocabulary, recipe.model.vectors)

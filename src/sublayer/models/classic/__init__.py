@@ -1,5 +1,5 @@
 """Families that the Transformer replaced, in the same parts, tasks and loop."""
 
-from sublayer.models.classic import textcnn, wavenet  # files each
+from sublayer.models.classic import glove, textcnn, wavenet, word2vec  # files each
 
-__all__ = ["textcnn", "wavenet"]
+__all__ = ["glove", "textcnn", "wavenet", "word2vec"]
