@@ -7,9 +7,8 @@ import re
 import pytest
 import torch
 
-from sublayer.generation.beam import beam_search
 from sublayer.generation.decoding import FromSource
-from sublayer.generation.generate import generate
+from sublayer.generation.generate import generate, search
 from sublayer.generation.hypothesis import (
     Hypothesis,
     Power,
@@ -141,7 +140,7 @@ def test_each_row_has_its_own_limit(network, source, beam):
     options, limits = SearchOptions(beam=beam, n_best=beam), [1, 5, 3]
     with torch.no_grad():
         decoding = FromSource(network, network.encode(ids, valid), valid, SPECIAL.bos)
-        found = beam_search(decoding, limits, options, Stops.of(SPECIAL))
+        found = search(decoding, limits, options, Stops.of(SPECIAL))
     for row, (hypotheses, limit) in enumerate(zip(found, limits, strict=True)):
         assert max(len(h.ids) + h.ended for h in hypotheses) <= limit
         alone = SearchOptions(beam=beam, n_best=beam, max_length=limit)

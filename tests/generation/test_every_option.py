@@ -109,7 +109,7 @@ def made(asked, n_best=None):
 
 def write(family, rows, numbers, options):
     """What is written for each row; `numbers` are those of the rows."""
-    streams = streams_of(options, numbers)
+    streams = streams_of(options, [(number, 0) for number in numbers])
     if family == "transformer":
         pieces = [Pieces(text_of, (), options.stop) for _ in rows] if options.stop else ()
         width = max(map(len, rows)) + 1

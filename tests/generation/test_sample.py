@@ -192,7 +192,7 @@ def test_a_row_with_its_own_seed_draws_by_it_alone(network, order):
     for i, (h,) in zip(order, found, strict=True):
         alone = SampleOptions(seed=(seeds[i],), max_new=12)
         assert continue_ids(network, [PROMPTS[i]], alone, STOPS)[0][0].ids == h.ids
-    same = continue_ids(network, [[1, 5]] * 4, options, STOPS)
+    same = [h.ids for (h,) in continue_ids(network, [[1, 5]] * 4, options, STOPS)]
     assert same[order.index(0)] == same[order.index(2)]
     assert same[order.index(0)] != same[order.index(1)]
 

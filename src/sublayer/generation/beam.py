@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from sublayer.generation.batches import in_place
 from sublayer.generation.decoding import Decoding
-from sublayer.generation.hypothesis import Hypothesis, LengthPenalty, SearchOptions
+from sublayer.generation.hypothesis import Hypothesis, LengthPenalty, Searching, SearchOptions
 from sublayer.generation.logits import NEVER, Past
 from sublayer.generation.pieces import Pieces
 from sublayer.generation.stopping import Stops
@@ -237,7 +237,6 @@ class _Beams:
                 self._group(i, beam).add_cut(ids, self._logprob(kept, i, j), total)
 
 
-@torch.inference_mode()
 def beam_search(
     decoding: Decoding,
     limits: Sequence[int],
@@ -246,7 +245,7 @@ def beam_search(
     *,
     prompts: Sequence[Sequence[int]] = (),
     pieces: Sequence[Pieces] = (),
-) -> list[list[Hypothesis]]:
+) -> Searching:
     """The `n_best` hypotheses of each row, best first.
 
     Each row has a limit of its own (tokens with the end). It is searched until nothing alive can
@@ -270,5 +269,5 @@ def beam_search(
     beams = _Beams(decoding, list(rows), options, stops, past, pieces)
     beams.grow(logits)
     while beams.rows:
-        beams.grow(decoding.step(beams.past.ids[:, -1]))
+        beams.grow((yield beams.past.ids[:, -1]))
     return [row.best() for row in rows]

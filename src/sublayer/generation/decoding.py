@@ -8,7 +8,9 @@ from typing import final
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from sublayer.layers.cache import joined_rows
 from sublayer.layers.state import State
 from sublayer.models.base import EncoderDecoder, LanguageModel
 
@@ -31,6 +33,13 @@ class Decoding(ABC):
     def reorder(self, index: Tensor, width: int = 1) -> None:
         """Row i becomes what row `index[i]` was; from now on each text has `width` rows."""
 
+    @abstractmethod
+    def absorb(self, other: Decoding) -> None:
+        """Texts that another decoding of the same model has begun go behind these.
+
+        Each text has as many rows in both. The other is of no use from here on.
+        """
+
 
 class _Attending(Decoding):
     """Abstract. Rows of a text are lanes of one row of the state, so they share its past."""
@@ -52,6 +61,13 @@ class _Attending(Decoding):
     def _take(self, texts: Tensor) -> None:
         """Text i becomes what text `texts[i]` was."""
         self.state.reorder(texts)
+
+    def absorb(self, other: Decoding) -> None:
+        """Texts that another decoding of the same model has begun go behind these."""
+        assert isinstance(other, _Attending)
+        assert other.width == self.width
+        self.state.absorb(other.state)
+        self.n_texts += other.n_texts
 
 
 @final
@@ -78,6 +94,20 @@ class FromSource(_Attending):
         super()._take(texts)
         self.memory = self.memory[texts]
         self.source_valid = None if self.source_valid is None else self.source_valid[texts]
+
+    def absorb(self, other: Decoding) -> None:
+        """Texts that another decoding of the same model has begun go behind these."""
+        assert isinstance(other, FromSource)
+        super().absorb(other)
+        valid = (self._all_valid(), other._all_valid())
+        k = max(rows.shape[1] for rows in valid)
+        self.source_valid = torch.cat([F.pad(rows, (0, k - rows.shape[1])) for rows in valid])
+        self.memory = joined_rows(self.memory, other.memory)
+
+    def _all_valid(self) -> Tensor:
+        if self.source_valid is not None:
+            return self.source_valid
+        return self.memory.new_ones(self.memory.shape[:2], dtype=torch.bool)
 
 
 @final

@@ -11,11 +11,11 @@ from torch import Tensor
 from sublayer.generation.beam import beam_search
 from sublayer.generation.decoding import Decoding, FromPrompt, FromSource
 from sublayer.generation.greedy import likeliest
-from sublayer.generation.hypothesis import Hypothesis, SearchOptions, Shifted
+from sublayer.generation.hypothesis import Hypothesis, Searching, SearchOptions, Shifted
 from sublayer.generation.pieces import Pieces
 from sublayer.generation.sample import SampleOptions, Sampler, Stream
 from sublayer.generation.stopping import Stops
-from sublayer.generation.walk import Choose, collect, walk
+from sublayer.generation.walk import Choose, collect, walking
 from sublayer.models.base import EncoderDecoder, LanguageModel
 from sublayer.text.special import Special
 
@@ -39,6 +39,18 @@ def generate(
     `streams` and `pieces` are as in `search`.
     """
     options, special = options or SearchOptions(), special or Special()
+    decoding, limits = read_source(network, source, source_valid, options, special.bos)
+    return search(decoding, limits, options, Stops.of(special), streams=streams, pieces=pieces)
+
+
+def read_source(
+    network: EncoderDecoder,
+    source: Tensor,
+    source_valid: Tensor | None,
+    options: Options,
+    start: int,
+) -> tuple[FromSource, list[int]]:
+    """The decoding of source ids `b k`, and how many tokens each output may have."""
     lengths = (
         [source.shape[1]] * len(source) if source_valid is None else source_valid.sum(1).tolist()
     )
@@ -46,10 +58,11 @@ def generate(
     if network.max_length is not None:
         # the decoder reads the start and all tokens but the last, so as many as it writes
         limits = [min(limit, network.max_length) for limit in limits]
-    decoding = FromSource(network, network.encode(source, source_valid), source_valid, special.bos)
-    return search(decoding, limits, options, Stops.of(special), streams=streams, pieces=pieces)
+    memory = network.encode(source, source_valid)
+    return FromSource(network, memory, source_valid, start), limits
 
 
+@torch.inference_mode()
 def search(
     decoding: Decoding,
     limits: Sequence[int],
@@ -68,6 +81,33 @@ def search(
     Raises:
         ValueError: the prefix of the options is longer than an output may be.
     """
+    steps = searching(
+        decoding, limits, options, stops, prompts=prompts, streams=streams, pieces=pieces
+    )
+    try:
+        tokens = next(steps)
+        while True:
+            tokens = steps.send(decoding.step(tokens))
+    except StopIteration as end:
+        found: list[list[Hypothesis]] = end.value
+        return found
+
+
+def searching(
+    decoding: Decoding,
+    limits: Sequence[int],
+    options: Options,
+    stops: Stops,
+    *,
+    prompts: Sequence[Sequence[int]] = (),
+    streams: Sequence[Stream] = (),
+    pieces: Sequence[Pieces] = (),
+) -> Searching:
+    """A `search` that leaves the steps of the model to who asks for it.
+
+    Raises:
+        ValueError: the prefix of the options is longer than an output may be.
+    """
     prefix = len(options.rules.prefix)
     if limits and prefix > min(limits):
         raise ValueError(f"prefix has {prefix} tokens, but an output may have {min(limits)}")
@@ -81,7 +121,7 @@ def search(
 
     choose = chooser(options, len(limits), streams)
     penalty = options.penalty if isinstance(options, SearchOptions) else Shifted(0.0)
-    steps = walk(decoding, choose, limits, stops, options.rules, prompts, watch)
+    steps = walking(decoding, choose, limits, stops, options.rules, prompts, watch)
     return collect(steps, len(limits), penalty)
 
 
@@ -123,9 +163,11 @@ def asked(options: Options, n: int) -> tuple[Options, int]:
     return options.seeded(), n
 
 
-def streams_of(options: Options, rows: Sequence[int], draw: int = 0) -> list[Stream]:
-    """What rows with these numbers draw from; nothing in a search."""
-    return options.streams(rows, draw) if isinstance(options, SampleOptions) else []
+def streams_of(options: Options, draws: Sequence[tuple[int, int]]) -> list[Stream]:
+    """What rows draw from, each by its number and which of its draws it is; nothing in a search."""
+    if not isinstance(options, SampleOptions):
+        return []
+    return [options.streams([row], draw)[0] for row, draw in draws]
 
 
 def room(

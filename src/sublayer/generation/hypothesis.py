@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import final
+
+from torch import Tensor
 
 from sublayer.generation.logits import NO_RULES, Rules
 from sublayer.generation.stopping import check_stop
@@ -25,6 +28,11 @@ class Hypothesis:
     """
     ended: bool
     """False if the length limit cut it, or the rules let nothing follow."""
+
+
+Searching = Generator[Tensor, Tensor, list[list[Hypothesis]]]
+"""A search at work: it gives the tokens just written, `r`, is sent the logits `r v` of those after
+them, and returns the hypotheses of each text."""
 
 
 def length_penalty(tokens: int, alpha: float) -> float:

@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, final, runtime_checkable
 
-from sublayer.generation.batches import batches
-from sublayer.generation.generate import Options, asked, continue_ids, room, streams_of
+import torch
+
+from sublayer.generation.batches import Waiting
+from sublayer.generation.decoding import FromPrompt
+from sublayer.generation.generate import Options, asked, room, searching, streams_of
 from sublayer.generation.hypothesis import Hypothesis, SearchOptions
 from sublayer.generation.pieces import Pieces
-from sublayer.generation.sample import SampleOptions, Stream
+from sublayer.generation.refill import Cohort, Share, refilled
+from sublayer.generation.sample import SampleOptions
 from sublayer.generation.stopping import Ids, Stops
 from sublayer.generation.streaming import stream
 from sublayer.models.base import LanguageModel
@@ -77,6 +81,7 @@ class Continuer:
         """What follows each prompt, without the prompt."""
         return [found[0].text for found in self.n_best(prompts, 1)]
 
+    @torch.inference_mode()
     def n_best(
         self,
         prompts: Sequence[str],
@@ -98,18 +103,33 @@ class Continuer:
         options, draws = asked(self.options, n)
         ids = [self._encode(prompt) for prompt in prompts]
         limits = room(self.network, ids, options)
-        lengths = [len(row) + limit for row, limit in zip(ids, limits, strict=True)]
-        beam = options.beam if isinstance(options, SearchOptions) else 1
-        out: list[list[Continuation]] = [[] for _ in prompts]
-        for rows in batches(lengths, self.batch_tokens // beam):
-            for draw in range(draws):
-                streams = streams_of(options, [first + row for row in rows], draw)
-                found = self._continue([ids[row] for row in rows], options, streams)
-                for row, hypotheses in zip(rows, found, strict=True):
-                    out[row] += [self._continuation(ids[row], h) for h in hypotheses]
+        out: list[list[list[Continuation]]] = [[[]] * draws for _ in prompts]
+        writings = [(row, draw) for row in range(len(prompts)) for draw in range(draws)]
+
+        def begin(numbers: list[int]) -> Cohort:
+            chosen = [writings[number] for number in numbers]
+            read = [ids[row] for row, _ in chosen]
+            share = Share(FromPrompt(self.network, read))
+            steps = searching(
+                share,
+                [limits[row] for row, _ in chosen],
+                options,
+                self.stops,
+                prompts=read,
+                streams=streams_of(options, [(first + row, draw) for row, draw in chosen]),
+                pieces=[self._pieces(prompt) for prompt in read] if options.stop else (),
+            )
+            return Cohort(numbers, share, steps)
+
+        width = options.beam if isinstance(options, SearchOptions) else 1
+        lengths = [len(ids[row]) + limits[row] for row, _ in writings]
+        for cohort in refilled(Waiting(lengths, self.batch_tokens // width), begin, width):
+            for number, hypotheses in zip(cohort.numbers, cohort.found, strict=True):
+                row, draw = writings[number]
+                out[row][draw] = [self._continuation(ids[row], h) for h in hypotheses]
             if progress is not None:
-                progress(len(rows))
-        return out
+                progress(sum(writings[number][1] == 0 for number in cohort.numbers))
+        return [[found for draw in row for found in draw] for row in out]
 
     def stream(self, prompt: str) -> Iterator[str]:
         """The same as the text of a call with one prompt, in pieces, as soon as they are certain.
@@ -125,18 +145,6 @@ class Continuer:
 
     def _pieces(self, prompt: list[int]) -> Pieces:
         return Pieces(self.tokenizer.decode, prompt, self.options.stop)
-
-    def _continue(
-        self, prompts: list[list[int]], options: Options, streams: Sequence[Stream]
-    ) -> list[list[Hypothesis]]:
-        return continue_ids(
-            self.network,
-            prompts,
-            options,
-            self.stops,
-            streams=streams,
-            pieces=[self._pieces(prompt) for prompt in prompts] if options.stop else (),
-        )
 
     def _continuation(self, prompt: list[int], found: Hypothesis) -> Continuation:
         text = self._pieces(prompt).all(found.ids)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
+import torch
 from torch import Tensor
 
 from sublayer.data.batch import pad_source
-from sublayer.generation.batches import batches
-from sublayer.generation.generate import Options, asked, generate, streams_of
+from sublayer.generation.batches import Waiting
+from sublayer.generation.generate import Options, asked, read_source, searching, streams_of
 from sublayer.generation.hypothesis import Hypothesis, SearchOptions
 from sublayer.generation.pieces import Pieces
+from sublayer.generation.refill import Cohort, Share, refilled
+from sublayer.generation.stopping import Stops
 from sublayer.models.base import EncoderDecoder
 from sublayer.text.tokenizer import Tokenizers
 
@@ -52,6 +55,7 @@ class Predictor:
         """The best output of each text."""
         return [found[0].text for found in self.n_best(texts, 1)]
 
+    @torch.inference_mode()
     def n_best(
         self,
         texts: Sequence[str],
@@ -68,24 +72,35 @@ class Predictor:
         if isinstance(texts, str):
             raise ValueError("give a list of texts, not one text")
         options, draws = asked(self.options, n)
-        out: list[list[Prediction]] = [[] for _ in texts]
-        for rows, source, valid in self._batches(list(texts), options):
-            for draw in range(draws):
-                pieces = [self._pieces() for _ in rows] if options.stop else ()
-                found = generate(
-                    self.network,
-                    source,
-                    valid,
-                    options,
-                    self.tokenizers.target.special,
-                    streams=streams_of(options, [first + row for row in rows], draw),
-                    pieces=pieces,
-                )
-                for row, hypotheses in zip(rows, found, strict=True):
-                    out[row] += [self._prediction(h) for h in hypotheses]
+        sources = self._encode(list(texts))
+        out: list[list[list[Prediction]]] = [[[]] * draws for _ in texts]
+        writings = [(row, draw) for row in range(len(texts)) for draw in range(draws)]
+        special = self.tokenizers.target.special
+
+        def begin(numbers: list[int]) -> Cohort:
+            chosen = [writings[number] for number in numbers]
+            source, valid = self._padded([sources[row] for row, _ in chosen])
+            decoding, limits = read_source(self.network, source, valid, options, special.bos)
+            share = Share(decoding)
+            steps = searching(
+                share,
+                limits,
+                options,
+                Stops.of(special),
+                streams=streams_of(options, [(first + row, draw) for row, draw in chosen]),
+                pieces=[self._pieces() for _ in chosen] if options.stop else (),
+            )
+            return Cohort(numbers, share, steps)
+
+        width = options.beam if isinstance(options, SearchOptions) else 1
+        lengths = [len(sources[row]) + 1 for row, _ in writings]
+        for cohort in refilled(Waiting(lengths, self.batch_tokens // width), begin, width):
+            for number, hypotheses in zip(cohort.numbers, cohort.found, strict=True):
+                row, draw = writings[number]
+                out[row][draw] = [self._prediction(h) for h in hypotheses]
             if progress is not None:
-                progress(len(rows))
-        return out
+                progress(sum(writings[number][1] == 0 for number in cohort.numbers))
+        return [[found for draw in row for found in draw] for row in out]
 
     def _pieces(self) -> Pieces:
         return Pieces(self.tokenizers.target.decode, (), self.options.stop)
@@ -95,15 +110,12 @@ class Predictor:
         decode = self._pieces().all if stops else self.tokenizers.target.decode
         return Prediction(decode(found.ids), found.logprob, found.score)
 
-    def _batches(
-        self, texts: list[str], options: Options
-    ) -> Iterator[tuple[list[int], Tensor, Tensor | None]]:
-        """Row numbers, ids and which of them are real of each batch, of texts of like length."""
+    def _encode(self, texts: list[str]) -> list[list[int]]:
         sources = self.tokenizers.source.encode_batch(texts)
         self.shortened += sum(len(ids) > self.max_source for ids in sources)
-        sources = [ids[: self.max_source] for ids in sources]
+        return [ids[: self.max_source] for ids in sources]
+
+    def _padded(self, sources: list[list[int]]) -> tuple[Tensor, Tensor | None]:
         device = next(self.network.parameters()).device
-        beam = options.beam if isinstance(options, SearchOptions) else 1
-        for rows in batches([len(ids) + 1 for ids in sources], self.batch_tokens // beam):
-            source, valid = pad_source([sources[i] for i in rows], self.tokenizers.source.special)
-            yield rows, source.to(device), None if valid is None else valid.to(device)
+        source, valid = pad_source(sources, self.tokenizers.source.special)
+        return source.to(device), None if valid is None else valid.to(device)

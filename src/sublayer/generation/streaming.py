@@ -9,7 +9,7 @@ from sublayer.generation.generate import Options, chooser, room
 from sublayer.generation.hypothesis import SearchOptions
 from sublayer.generation.pieces import Decode, Pieces
 from sublayer.generation.stopping import Stops
-from sublayer.generation.walk import walk
+from sublayer.generation.walk import walk, walking
 from sublayer.models.base import LanguageModel
 
 
@@ -48,7 +48,8 @@ def _stream(
         return pieces.stopped
 
     decoding, choose = FromPrompt(network, [prompt]), chooser(options, 1)
-    for _ in walk(decoding, choose, limits, stops, options.rules, [prompt], watch):
+    steps = walking(decoding, choose, limits, stops, options.rules, [prompt], watch)
+    for _ in walk(decoding, steps):
         yield from filter(None, certain)
         certain.clear()
     yield from filter(None, [pieces.finish()])

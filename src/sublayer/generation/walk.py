@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sublayer.generation.batches import in_place
 from sublayer.generation.decoding import Decoding
-from sublayer.generation.hypothesis import Hypothesis, LengthPenalty
+from sublayer.generation.hypothesis import Hypothesis, LengthPenalty, Searching
 from sublayer.generation.logits import NEVER, NO_RULES, Past, Rules
 from sublayer.generation.stopping import Stops
 
@@ -55,15 +55,15 @@ class _Alive:
                 self.logits, logits = self.logits[going], logits[going]
         return logits
 
-    def step(self, tokens: Tensor, going: list[int]) -> None:
-        """Those at these places go on, with the token of each."""
+    def go_on(self, tokens: Tensor, going: list[int]) -> Tensor:
+        """Those at these places go on; the token of each, `r`."""
         if self.rules:
             self.past = self.past.then(tokens)
         if len(going) < len(self.rows):
             index = torch.tensor(going, device=tokens.device)
             self._keep(index)
             tokens = tokens[index]
-        self.logits = self.decoding.step(tokens).float()
+        return tokens
 
     def _keep(self, index: Tensor) -> None:
         self.decoding.reorder(index)
@@ -71,8 +71,14 @@ class _Alive:
         self.past = self.past.take(index)
 
 
-@torch.inference_mode()
-def walk(
+Walking = Generator[tuple[list[Written], Tensor], Tensor, None]
+"""Gives what was written and the tokens to go on with, `r`; is sent the logits after them, `r v`.
+
+There are no tokens when all rows have ended.
+"""
+
+
+def walking(
     decoding: Decoding,
     choose: Choose,
     limits: Sequence[int],
@@ -80,7 +86,7 @@ def walk(
     rules: Rules = NO_RULES,
     prompts: Sequence[Sequence[int]] = (),
     watch: Watch = lambda row, token: False,
-) -> Iterator[list[Written]]:
+) -> Walking:
     """What the rows write at each step; `rules` see `prompts` too, if there are any.
 
     Each row has its own limit (tokens with the end). Rows that have ended leave the batch, and so
@@ -105,20 +111,39 @@ def walk(
             written.append(Written(row, token, logprob, is_end, is_last))
             if not (is_end or is_last or length >= limits[row]):
                 going.append(i)
-        yield written
         if not going:
+            yield written, tokens[:0]
             return
-        alive.step(tokens, in_place(going))
+        alive.logits = (yield written, alive.go_on(tokens, in_place(going))).float()
 
 
-def collect(
-    steps: Iterable[list[Written]], n_rows: int, penalty: LengthPenalty
-) -> list[list[Hypothesis]]:
+@torch.inference_mode()
+def walk(decoding: Decoding, steps: Walking) -> Iterator[list[Written]]:
+    """What the rows write at each step, where nothing else shares their `decoding`."""
+    try:
+        written, tokens = next(steps)
+        while True:
+            yield written
+            if not len(tokens):
+                return
+            written, tokens = steps.send(decoding.step(tokens))
+    except StopIteration:
+        return
+
+
+def collect(steps: Walking, n_rows: int, penalty: LengthPenalty) -> Searching:
     """The one hypothesis of each row, when all have ended."""
     rows: list[list[Written]] = [[] for _ in range(n_rows)]
-    for step in steps:
-        for written in step:
-            rows[written.row].append(written)
+    try:
+        step, tokens = next(steps)
+        while True:
+            for written in step:
+                rows[written.row].append(written)
+            if not len(tokens):
+                break
+            step, tokens = steps.send((yield tokens))
+    except StopIteration:
+        pass  # rules let no row go on
     return [[_hypothesis(row, penalty)] for row in rows]
 
 

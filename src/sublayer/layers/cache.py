@@ -6,6 +6,7 @@ from typing import final
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 LEAST = 16
 """Slots that a cache has room for at first, at least."""
@@ -70,6 +71,18 @@ class Cache:
             take_rows(buffer[:, :, : self.length], index, moved)
         self.rows = rows
 
+    def absorb(self, other: Cache) -> None:
+        """The rows of another cache go behind these; the shorter ones are filled with zeros."""
+        assert self._buffers is not None
+        old, mine, its = self.length, self.rows, other.length
+        self.rows, self.length = mine + other.rows, max(old, its)
+        if self.rows > len(self._buffers[0]) or self.length > self._buffers[0].shape[2]:
+            self._grow(self.rows, old)
+        for buffer, new in zip(self._buffers, (other.keys, other.values), strict=True):
+            buffer[:mine, :, old : self.length] = 0
+            buffer[mine : self.rows, :, :its] = new
+            buffer[mine : self.rows, :, its : self.length] = 0
+
     def keep(self, slots: Tensor) -> None:
         """Only the slots `k`, or `b k`, stay, in this order."""
         assert self._buffers is not None
@@ -93,3 +106,9 @@ def take_rows(x: Tensor, index: Tensor, moved: Tensor) -> Tensor:
     if len(moved):
         x[moved] = x[index[moved]]
     return x[: len(index)]
+
+
+def joined_rows(x: Tensor, y: Tensor) -> Tensor:
+    """The rows of both, `b ... k d`; where `k` is smaller it is filled up with zeros."""
+    k = max(x.shape[-2], y.shape[-2])
+    return torch.cat([F.pad(rows, (0, 0, 0, k - rows.shape[-2])) for rows in (x, y)])

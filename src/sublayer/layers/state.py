@@ -7,8 +7,9 @@ from typing import final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from sublayer.layers.cache import Cache, take_rows
+from sublayer.layers.cache import Cache, joined_rows, take_rows
 from sublayer.layers.mask import Causal, Given, Mask
 
 NOWHERE = 2**31 - 1
@@ -149,7 +150,7 @@ class State:
         return self._caches[owner].append(k, v)
 
     def once(self, owner: nn.Module, make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        """What `make` gives, made at the first call of `owner` and kept; axis 0 is the batch."""
+        """What `make` gives, made at the first call of `owner` and kept: `b ... k d`."""
         if owner not in self._memo:
             self._memo[owner] = make()
         return self._memo[owner]
@@ -202,6 +203,44 @@ class State:
             for owner, kept in self._memo.items()
         }
         self._change_carried(lambda kept: kept[index])
+
+    def absorb(self, other: State) -> None:
+        """The rows of another state, which has as many lanes, go behind these.
+
+        From now on rows have positions of their own; shorter ones are padded where nobody looks.
+        """
+        assert self.has_lanes == other.has_lanes, "rows share their number of lanes"
+        seen = max(self.seen, other.seen)
+        if self._caches:
+            self._absorb_places(other, seen)
+        if self._sees is not None and other._sees is not None:
+            both = ((self._sees, self.seen), (other._sees, other.seen))
+            self._sees = torch.cat([F.pad(sees, (0, seen - n)) for sees, n in both])
+        for owner, cache in self._caches.items():
+            cache.absorb(other._caches[owner])
+        self._memo = {
+            owner: tuple(map(joined_rows, kept, other._memo[owner]))
+            for owner, kept in self._memo.items()
+        }
+        self._carried = {
+            owner: tuple(map(torch.cat, zip(carried, other._carried[owner], strict=True)))
+            for owner, carried in self._carried.items()
+        }
+        self.seen = seen
+
+    def _absorb_places(self, other: State, seen: int) -> None:
+        owner, cache = next(iter(self._caches.items()))
+        device = cache.keys.device
+        self._part(cache.rows, device)
+        other._part(other._caches[owner].rows, device)
+        assert self._next is not None
+        assert other._next is not None
+        places = (
+            F.pad(state._places_by_row(device), (0, seen - state.seen), value=NOWHERE)
+            for state in (self, other)
+        )
+        self._places, self._next = torch.cat([*places]), torch.cat([self._next, other._next])
+        self._reach = None
 
     def _change_carried(self, change: Callable[[Tensor], Tensor]) -> None:
         self._carried = {

@@ -125,7 +125,7 @@ class Infills(Predictor):
         options, draws = asked(self._as_wide_as(n), n)
         found: list[Hypothesis] = []
         for draw in range(draws):
-            streams = streams_of(options, [number], draw)
+            streams = streams_of(options, [(number, draw)])
             ids = torch.tensor([source], device=device)
             found += generate(network, ids, None, options, tokenizer.special, streams=streams)[0]
         if progress is not None:
