@@ -35,6 +35,7 @@ NETWORKS = {
     "window": ("gpt", {**SMALL, "max_length": 40, "window": 3}),
     "llama": ("llama", {**SMALL, "n_kv_heads": 2}),
     "llama in a window": ("llama", {**SMALL, "n_kv_heads": 1, "window": 4}),
+    "wavenet": ("wavenet", {"vocab_size": 40, "d_model": 64, "n_layers": 3, "n_stacks": 2}),
 }
 SOURCE = torch.tensor([[5, 9, 7, 2, 0, 0], [8, 4, 30, 22, 11, 2], [6, 2, 0, 0, 0, 0]])
 PROMPTS = [[5, 9, 7, 3], [8], [4, 30, 22, 11, 6, 17, 9]]

@@ -32,7 +32,7 @@ class TokenEmbedding(nn.Module):
 
 @final
 class Channels(nn.Module):
-    """Several embeddings of the same tokens, side by side (Kim 2014, section 2.1)."""
+    """Several embeddings of the same tokens, side by side (Kim 2014, section 2)."""
 
     def __init__(self, embeddings: Iterable[TokenEmbedding]) -> None:
         super().__init__()

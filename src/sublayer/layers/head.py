@@ -99,8 +99,8 @@ class EveryToken(nn.Module):
 class MaxNormLinear(nn.Linear):
     """A linear layer whose rows are cut back to a length of `max_norm` before each use in training.
 
-    Hinton et al. 2012, "Improving neural networks by preventing co-adaptation", section 1; it keeps
-    steps with much dropout in bounds.
+    Hinton et al. 2012, "Improving neural networks by preventing co-adaptation of feature
+    detectors"; Kim 2014, section 2.1. There it follows each step, which is the same to the network.
     """
 
     def __init__(self, d_in: int, d_out: int, max_norm: float) -> None:

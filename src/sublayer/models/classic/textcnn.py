@@ -27,14 +27,14 @@ class TextCNNConfig(FamilyConfig):
     n_filters: PositiveInt = 100
     """Of each width."""
     channels: Literal["tuned", "static", "both"] = "tuned"
-    """Whether vectors of words are trained, stay as they begin, or one set of each (section 2.1).
+    """Whether vectors of words are trained, stay as they begin, or one set of each (section 3.3).
 
     Of both a filter has weights for each, as for the colours of a picture.
     """
     dropout: Fraction = 0.5
     """On the features that the labels are read from."""
     max_norm: PositiveFloat | None = 3.0
-    """Longest vector of weights of a label; None: any."""
+    """Longest vector of weights of a label (section 2.1); None: any."""
     head: Literal["classify"] = "classify"
     """What it is trained for: labels of texts."""
     n_labels: PositiveInt = 2
