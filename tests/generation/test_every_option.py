@@ -36,8 +36,11 @@ def network(family):
         "transformer": {"tied": "none"},
         "llama": {"n_kv_heads": 1, "window": 4},
         "gpt": {"max_length": 32, "tied": False},
+        "wavenet": {"n_layers": 2, "n_stacks": 1},
     }
-    made = build(family, vocab_size=V, d_model=8, n_layers=1, n_heads=2, d_ff=16, **keys[family])
+    if family != "wavenet":
+        keys[family] |= {"n_layers": 1, "n_heads": 2, "d_ff": 16}
+    made = build(family, vocab_size=V, d_model=8, **keys[family])
     for weight in made.parameters():
         if weight.ndim == 2:  # sure enough of itself that rounding settles nothing
             torch.nn.init.normal_(weight, std=0.6)
@@ -85,7 +88,7 @@ samples = st.fixed_dictionaries(
     }
 )
 batches = st.lists(ids, min_size=1, max_size=4)
-families = st.sampled_from(["transformer", "llama", "gpt"])
+families = st.sampled_from(["transformer", "llama", "gpt", "wavenet"])
 
 
 def made(asked, n_best=None):

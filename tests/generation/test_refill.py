@@ -17,7 +17,7 @@ from sublayer.generation.language import Continuer
 from sublayer.generation.logits import NoRepeat, Rules
 from sublayer.generation.predict import Predictor
 from sublayer.generation.sample import SampleOptions
-from sublayer.models.base import build
+from sublayer.models.base import FAMILIES, build
 from sublayer.text.tokenizer import Tokenizer, Tokenizers
 
 LETTERS = Tokenizer.train(TokenizerSide(kind="characters"), ["abc", "cab bac a"])
@@ -44,13 +44,14 @@ def writer(family: str, options, batch_tokens: int):
         torch.nn.init.normal_(network.head.weight, std=0.5)
         tokenizers = Tokenizers(LETTERS, LETTERS)
         return Predictor(network, tokenizers, options, batch_tokens=batch_tokens)
-    keys = {"n_kv_heads": 1, "window": 5} if family == "llama" else {}
-    network = build(family, **SIZE, **keys)
+    keys = {"llama": {"n_kv_heads": 1, "window": 5}, "wavenet": {"n_stacks": 2}}.get(family, {})
+    known = FAMILIES[family].model_fields
+    network = build(family, **{k: v for k, v in SIZE.items() if k in known}, **keys)
     torch.nn.init.normal_(network.head.weight, std=0.5)
     return Continuer(network, LETTERS, options, batch_tokens=batch_tokens)
 
 
-@pytest.mark.parametrize("family", ["transformer", "gpt", "llama"])
+@pytest.mark.parametrize("family", ["transformer", "gpt", "llama", "wavenet"])
 @pytest.mark.parametrize("kind", OPTIONS)
 @settings(max_examples=3)
 @given(seed=st.integers(0, 10**6), tokens=st.integers(30, 150))
