@@ -13,6 +13,7 @@ import torch
 from sublayer.config.schema import Recipe
 from sublayer.data.vectors import write_vectors
 from sublayer.models.hub import load_network
+from sublayer.tasks import Vocabulary
 from sublayer.training import start
 from sublayer.training.callbacks import Listener
 from sublayer.training.prepare import prepare
@@ -129,9 +130,26 @@ def test_a_run_goes_on_without_the_file(files):
 def test_another_runs_table_can_be_begun_with(files):
     train(recipe_of(files), files / "first")
     (learned,) = rows_of(load_network(files / "first"))
-    tokenizer, network = begun(files, vectors=str(files / "first"))
+    _, network = begun(files, vectors=str(files / "first"))
     (table,) = rows_of(network)
     assert torch.equal(table, learned)
+
+
+@pytest.mark.parametrize(("family", "objective"), [("word2vec", "words"), ("glove", "glove")])
+def test_vectors_of_words_can_be_begun_with(files, family, objective):
+    (files / "texts.txt").write_text("the cat sat\nthe dog ran\n" * 8)
+    keys = recipe_of(files).model_dump() | {
+        "data": {"kind": "text", "unit": "line", "train": str(files / "texts.txt")},
+        "objective": {"kind": objective},
+        "model": {"family": family, "d_model": 4},
+    }
+    train(Recipe.model_validate(keys), files / "first")
+    network, words = load_network(files / "first"), Vocabulary.load(files / "first").text.tokens
+    tokenizer, begins = begun(files, vectors=str(files / "first"))
+    (table,) = rows_of(begins)
+    for word in WORDS[:-1]:
+        expected = network.table[words.index(word)]
+        assert torch.equal(table[tokenizer.tokens.index(word)], expected)
 
 
 @pytest.mark.parametrize(
