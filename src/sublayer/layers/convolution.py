@@ -18,7 +18,7 @@ from sublayer.layers.state import State
 
 @final
 class CausalConvolution(nn.Module):
-    """b + sum_j W_j x_(t - j dilation), j = 0 ... kernel - 1: none from behind its own place.
+    """b + sum_j W_j x_(t - j dilation), j = 0 ... kernel - 1: of no input that comes later.
 
     van den Oord et al. 2016, "WaveNet", section 2.1; zeros stand before the text. With a state it
     keeps the inputs that are yet to be read in a ring, so that a step costs the same however much
@@ -77,7 +77,7 @@ class CausalConvolution(nn.Module):
         all_ = torch.cat([past, x], 1)
         out = self.product(_beside(all_, self.kernel, self.dilation))
         if valid is None:
-            last = all_[:, n:].contiguous()
+            last = all_[:, n:].clone()  # not a view, which would keep the whole text
         else:  # padding behind the last token is not kept
             taken = (valid * torch.arange(1, n + 1, device=x.device)).amax(1, keepdim=True)
             last = all_.gather(1, (taken + places).unsqueeze(-1).expand(-1, -1, i))
@@ -137,7 +137,7 @@ class DilatedStack(Body):
     """Gated convolutions in a row behind a plain one; relu(W relu(sum of what they skip)).
 
     van den Oord et al. 2016, figure 4, but for the last layer, which is the head. The mask is not
-    asked: a convolution reads what is behind it, and padding stands behind every token.
+    asked: a convolution reads what comes before, and padding comes after every token.
     """
 
     def __init__(
