@@ -111,3 +111,22 @@ def test_vectors_of_labels_are_cut_back_while_it_is_trained():
     torch.testing.assert_close(norms[0].item(), 0.5)
     assert torch.equal(network.head.weight[1], before[1])
     assert type(make(max_norm=None).head) is nn.Linear
+
+
+def test_it_learns_an_order_of_words_wherever_it_stands():
+    """5 before 6 is one label, 6 before 5 the other: a bag of words cannot tell."""
+    network = make(widths=[2], n_filters=8, n_labels=2, dropout=0.1).train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    random = torch.Generator().manual_seed(0)
+    for _ in range(150):
+        ids = torch.randint(10, 30, (32, 9), generator=random)
+        labels = torch.randint(2, (32,), generator=random)
+        places = torch.randint(8, (32,), generator=random)
+        ids[torch.arange(32), places] = 5 + labels
+        ids[torch.arange(32), places + 1] = 6 - labels
+        loss = F.cross_entropy(network(ids), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    right = network.eval()(ids).argmax(1) == labels
+    assert right.float().mean() > 0.95

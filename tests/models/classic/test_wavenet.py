@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from sublayer.generation.decoding import FromPrompt
 from sublayer.models.base import build
@@ -79,3 +80,19 @@ def test_the_last_layer_has_nothing_that_goes_on():
     network = make().train()
     network(torch.randint(20, (2, 12))).sum().backward()
     assert all(weight.grad is not None for weight in network.parameters())
+
+
+def test_it_learns_what_lies_within_its_reach():
+    """A token is the one eight before it, which no shorter context tells."""
+    network = make(n_layers=3, n_stacks=1).train()
+    assert network.stack.receptive_field >= 8
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    random = torch.Generator().manual_seed(0)
+    for _ in range(400):
+        ids = torch.randint(20, (16, 8), generator=random).repeat(1, 4)
+        logits = network(ids[:, :-1])[:, 7:]
+        loss = F.cross_entropy(logits.flatten(0, 1), ids[:, 8:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.5  # of log 20, which is 3.0
