@@ -192,6 +192,12 @@ def test_other_parts_are_refused_by_name(words, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_layers_of_another_kind_are_refused(tmp_path):
+    network = build("wavenet", vocab_size=len(names()), d_model=8, n_layers=2, n_stacks=1)
+    with pytest.raises(ValueError, match=r"because of its layers: DilatedStack"):
+        export(network, tmp_path, names())
+
+
 def test_changed_layers_are_refused(tmp_path):
     network = stirred()
     block = network.encoder.blocks[0]
