@@ -130,7 +130,7 @@ class _Shared:
         shares = places.split([cohort.n_rows // self.width for cohort in cohorts])
         for cohort, own in zip(cohorts, shares, strict=True):
             cohort.share.places = own
-        return [logits[own].flatten(0, 1) for own in shares]
+        return [_taken(logits, own).flatten(0, 1) for own in shares]
 
 
 def refilled(
@@ -166,3 +166,11 @@ def _alive(cohorts: Sequence[Cohort], waiting: Waiting, width: int) -> tuple[int
     """How many texts are still written, and the length of the longest they began with."""
     lengths = (waiting.lengths[number] for cohort in cohorts for number in cohort.numbers)
     return sum(cohort.n_rows for cohort in cohorts) // width, max(lengths, default=0)
+
+
+def _taken(x: Tensor, rows: Tensor) -> Tensor:
+    """`x[rows]`, which is no copy where they stand one behind the other: logits are large."""
+    first, last = int(rows[0]), int(rows[-1])
+    if last - first + 1 == len(rows) and bool((rows.diff() == 1).all()):
+        return x[first : last + 1]
+    return x[rows]
