@@ -13,6 +13,7 @@ def log_sigmoid(x: float) -> float:
     return -math.log(1 + math.exp(-x))
 
 
+@torch.no_grad()
 def test_the_loss_equals_its_formula_in_loops():
     """Mikolov et al. 2013b, eq. 4, with every drawn word in place of a mean over draws."""
     part = NegativeSampling(9, 4)

@@ -12,9 +12,10 @@ def convert(
     source: Annotated[
         Path, typer.Argument(help="A run, a Hugging Face folder, or a name on its hub.")
     ],
-    target: Annotated[Path, typer.Argument(help="The new folder.")],
+    target: Annotated[Path, typer.Argument(help="The new folder, or file.")],
     to: Annotated[
-        Literal["huggingface", "sublayer", "ctranslate2"], typer.Option(help="The form to write.")
+        Literal["huggingface", "sublayer", "ctranslate2", "vec"],
+        typer.Option(help="The form to write."),
     ] = "sublayer",
     verify: Annotated[
         bool, typer.Option("--verify", help="Compare what both forms give, and fail if it differs.")
@@ -31,6 +32,7 @@ def convert(
     sublayer convert runs/language exported --to huggingface --verify
     sublayer convert old-folder new-folder --to huggingface --pickle
     sublayer convert runs/en-de deployed --to ctranslate2 --verify
+    sublayer convert runs/words words.vec --to vec
 
     --verify runs both on the same random inputs, layer for layer, and fails where they differ by
     more than 0.0001; with CTranslate2, log-probabilities by 0.001, and greedy texts token by token.

@@ -119,6 +119,7 @@ class WordsObjective(Section):
     sample: Annotated[float, Field(ge=0)] = 1e-3
     """Share of a text from which on a word is left out at random; 0 is off."""
 
+
 class GloveObjective(Section):
     """Vectors of words from how often they stand together (Pennington et al. 2014)."""
 
@@ -133,6 +134,7 @@ class GloveObjective(Section):
     """Power of the weight below that."""
     memory: PositiveInt = 256
     """MiB that counts may take while a text is gone through; the rest waits on the disk."""
+
 
 Objective = Annotated[
     Seq2SeqObjective

@@ -29,8 +29,10 @@ class NegativeSampling(nn.Module):
         Each is told from all `noise` of its group, `g k`, which together weigh as much as
         `negatives` draws; the word itself is no noise for it, as in word2vec's own code.
         """
-        there = widened(x @ self.words(ids).transpose(1, 2))
-        drawn = widened(x @ self.words(noise).transpose(1, 2))
+        # one look into the table, so that its gradient is made once
+        rows = self.words(torch.cat([ids, noise], 1))
+        scores = widened(x @ rows.transpose(1, 2))
+        there, drawn = scores.split([ids.shape[1], noise.shape[1]], 2)
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             real = near.float()
             others = (ids.unsqueeze(2) != noise.unsqueeze(1)).float()  # g s k

@@ -40,17 +40,18 @@ def as_word_vectors(network: nn.Module) -> WordVectors:
 class Neighbours(Predictor):
     """The words whose vectors are near: to a word's, or to what goes with c as b goes with a.
 
-    `words` are the vocabulary without special ids, `vectors` theirs, of length 1, in that order.
+    `words` are the vocabulary without special ids, `ids` theirs there, and `vectors` theirs, of
+    length 1.
     """
 
     def __init__(self, network: nn.Module, vocabulary: Vocabulary) -> None:
         super().__init__(network, vocabulary)
         tokens = vocabulary.text.tokens
-        own = [id for id, token in enumerate(tokens) if token is not None and token not in TOKENS]
-        self.words = [tokens[id] or "" for id in own]
-        table = as_word_vectors(network).table.detach().float().cpu()[own]
+        own = {id: t for id, t in enumerate(tokens) if t is not None and t not in TOKENS}
+        self.ids, self.words = list(own), list(own.values())
+        table = as_word_vectors(network).table.detach().float().cpu()[self.ids]
         self.vectors: NDArray[np.float32] = nn.functional.normalize(table, dim=-1).numpy()
-        self._place = {id: row for row, id in enumerate(own)}
+        self._place = {id: row for row, id in enumerate(self.ids)}
 
     def place(self, word: str) -> int | None:
         """The word's row of `vectors`; None if it is not known."""

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import nn
 
 from sublayer.config.files import atomic_folder, check_new, dump_json, load_json
 from sublayer.config.objective import ClassifyObjective, EmbedObjective
 from sublayer.config.schema import Recipe
+from sublayer.data.vectors import read_vectors, write_vectors
 from sublayer.generation.stopping import Stops
 from sublayer.models.base import EncoderDecoder, FamilyConfig, ImageEncoder, LanguageModel
 from sublayer.models.hub import load_network, network_tensors, read_config, write_tensors
@@ -26,16 +28,18 @@ from sublayer.models.huggingface import (
     write_network,
 )
 from sublayer.models.snapshot import local_folder
+from sublayer.models.vectors import WordVectors
 from sublayer.models.verify import Difference, compare
 from sublayer.tasks import Vocabulary
 from sublayer.tasks.foreign import MODULES, TARGETS, body_folder, vocabulary_of
 from sublayer.tasks.images import MEAN, SPREAD
+from sublayer.tasks.neighbours import Neighbours
 from sublayer.text.codec import LearnedCodec
 from sublayer.text.huggingface import FILES, write_tokenizers
 from sublayer.text.special import Framing
 from sublayer.training.run import THEIRS, open_run
 
-Form = Literal["huggingface", "sublayer", "ctranslate2"]
+Form = Literal["huggingface", "sublayer", "ctranslate2", "vec"]
 BESIDE = (".json", ".txt", ".model", ".spm")
 """Files that belong to a model beside its weights."""
 EXPORTED = "model.bin"
@@ -62,7 +66,8 @@ def convert(
     `to` "huggingface" is a folder that transformers loads. `to` "sublayer" holds our `config.json`
     and `model.safetensors`, and in a folder `huggingface` all else that the source had. `to`
     "ctranslate2" is for models that write text, with the files of their tokenizers; padding and
-    begin are never written there, as here.
+    begin are never written there, as here. `to` "vec" is a file of the vectors of words, in the
+    form of word2vec.
 
     Raises:
         ValueError: `source` is no model, is of that form already, or has no such form; or `target`
@@ -71,6 +76,9 @@ def convert(
     source = local_folder(source, pickle=weights is not read_safetensors)
     check_new(target)
     model = _read(source, weights)
+    if to == "vec":
+        _write_vec(model, source, target)
+        return model.network, target
     if to == "sublayer" and model.is_ours:
         raise ValueError(f"{source} is in our own form already; add --to huggingface")
     with atomic_folder(target) as folder:
@@ -95,12 +103,23 @@ def convert(
 
 
 def differences(network: nn.Module, theirs: Path) -> list[Difference]:
-    """`--verify`: our network beside the folder of theirs."""
+    """`--verify`: our network beside the folder of theirs, or the file of its vectors."""
+    if isinstance(network, WordVectors) and theirs.is_file():
+        words, vectors = read_vectors(theirs)
+        own = network.table.detach().numpy()[-len(words) :]
+        return [Difference("vectors", float(np.abs(own - vectors).max()))]
     if (theirs / EXPORTED).exists():
         from sublayer.models.ctranslate2_verify import compare as compare_texts
 
         return compare_texts(network, theirs)
     return compare(network, theirs)
+
+
+def _write_vec(model: _Model, source: Path, target: Path) -> None:
+    if not isinstance(model.network, WordVectors):
+        raise ValueError(f"{source} has no vectors of words, and only such models go to a .vec")
+    own = Neighbours(model.network, Vocabulary.load(source))
+    write_vectors(target, own.words, model.network.table.detach().numpy()[own.ids])
 
 
 def _read(source: Path, weights: Weights) -> _Model:
