@@ -37,8 +37,9 @@ def network(family):
         "llama": {"n_kv_heads": 1, "window": 4},
         "gpt": {"max_length": 32, "tied": False},
         "wavenet": {"n_layers": 2, "n_stacks": 1},
+        "rnn_seq2seq": {"attention": "luong", "cell": "lstm"},
     }
-    if family != "wavenet":
+    if family not in {"wavenet", "rnn_seq2seq"}:
         keys[family] |= {"n_layers": 1, "n_heads": 2, "d_ff": 16}
     made = build(family, vocab_size=V, d_model=8, **keys[family])
     for weight in made.parameters():
@@ -88,7 +89,8 @@ samples = st.fixed_dictionaries(
     }
 )
 batches = st.lists(ids, min_size=1, max_size=4)
-families = st.sampled_from(["transformer", "llama", "gpt", "wavenet"])
+PAIRS = {"transformer", "rnn_seq2seq"}
+families = st.sampled_from(["transformer", "llama", "gpt", "wavenet", "rnn_seq2seq"])
 
 
 def made(asked, n_best=None):
@@ -113,7 +115,7 @@ def made(asked, n_best=None):
 def write(family, rows, numbers, options):
     """What is written for each row; `numbers` are those of the rows."""
     streams = streams_of(options, [(number, 0) for number in numbers])
-    if family == "transformer":
+    if family in PAIRS:
         pieces = [Pieces(text_of, (), options.stop) for _ in rows] if options.stop else ()
         width = max(map(len, rows)) + 1
         source = torch.tensor([[*r, EOS, *[PAD] * (width - len(r) - 1)] for r in rows])
@@ -131,7 +133,7 @@ def teacher_forced(family, row, written):
     """The log-probability of what was written, with no cache."""
     if not written:
         return 0.0
-    if family == "transformer":
+    if family in PAIRS:
         source, target = torch.tensor([[*row, EOS]]), torch.tensor([[BOS, *written[:-1]]])
         logp = network(family)(source, target)[0].log_softmax(-1)
     else:
@@ -204,7 +206,7 @@ def times(ids, sequence):
 def test_rules_hold(family, rows, asked):
     options, prefix = made(asked), list(asked["prefix"])
     for row, found in zip(rows, write(family, rows, range(len(rows)), options), strict=True):
-        before = [] if family == "transformer" else [BOS, *row]
+        before = [] if family in PAIRS else [BOS, *row]
         for h in found:
             assert len(written_by(h, options)) <= asked["limit"]
             assert h.ids[: len(prefix)] == prefix[: len(h.ids)]

@@ -22,6 +22,12 @@ from sublayer.text.tokenizer import Tokenizer, Tokenizers
 
 LETTERS = Tokenizer.train(TokenizerSide(kind="characters"), ["abc", "cab bac a"])
 SIZE = {"vocab_size": LETTERS.vocab_size, "d_model": 8, "n_layers": 2, "n_heads": 2, "d_ff": 16}
+PAIRS = {"rnn_seq2seq", "transformer"}
+KEYS = {
+    "llama": {"n_kv_heads": 1, "window": 5},
+    "rnn_seq2seq": {"n_layers": 1, "score": "general"},
+    "wavenet": {"n_stacks": 2},
+}
 OPTIONS = {
     "greedy": SearchOptions(1, max_length=24),
     "beam": SearchOptions(3, max_length=18, n_best=1),
@@ -39,19 +45,17 @@ def texts_of(seed: int, n: int) -> list[str]:
 
 def writer(family: str, options, batch_tokens: int):
     torch.manual_seed(1)
-    if family == "transformer":
-        network = build(family, **SIZE)
-        torch.nn.init.normal_(network.head.weight, std=0.5)
+    known = FAMILIES[family].model_fields
+    size = {key: n for key, n in SIZE.items() if key in known}
+    network = build(family, **(size | KEYS.get(family, {})))
+    torch.nn.init.normal_(network.head.weight, std=0.5)
+    if family in PAIRS:
         tokenizers = Tokenizers(LETTERS, LETTERS)
         return Predictor(network, tokenizers, options, batch_tokens=batch_tokens)
-    keys = {"llama": {"n_kv_heads": 1, "window": 5}, "wavenet": {"n_stacks": 2}}.get(family, {})
-    known = FAMILIES[family].model_fields
-    network = build(family, **{k: v for k, v in SIZE.items() if k in known}, **keys)
-    torch.nn.init.normal_(network.head.weight, std=0.5)
     return Continuer(network, LETTERS, options, batch_tokens=batch_tokens)
 
 
-@pytest.mark.parametrize("family", ["transformer", "gpt", "llama", "wavenet"])
+@pytest.mark.parametrize("family", ["gpt", "llama", "rnn_seq2seq", "transformer", "wavenet"])
 @pytest.mark.parametrize("kind", OPTIONS)
 @settings(max_examples=3)
 @given(seed=st.integers(0, 10**6), tokens=st.integers(30, 150))

@@ -133,3 +133,22 @@ def test_convolutions_by_their_formula():
     cost = count(partial(build, "textcnn", **CONVOLUTIONS["textcnn"]), n)
     parts = {part.name: part.flops for part in cost.parts}
     assert parts["stack convolutions"] == 2 * n * (2 + 3) * m * 5
+
+
+@pytest.mark.parametrize("feeding", [True, False])
+def test_recurrences_and_their_attention_are_counted(feeding):
+    d, v, source, target = 8, 30, 5, 3
+    keys = {"attention": "luong", "score": "dot", "input_feeding": feeding}
+    found = count(partial(build, "rnn_seq2seq", vocab_size=v, d_model=d, **keys), source, target)
+    gru = 3 * 2 * d * d
+    encoder = 2 * source * gru
+    begin = 2 * d * d
+    fed = 3 * d * d if feeding else 0
+    step = gru + fed + 2 * d * source + 2 * d * d + d * v  # recurrence, scores and mixture, said
+    assert found.forward * target == encoder + begin + 2 * target * step
+    assert found.parameters == sum(
+        p.numel() for p in build("rnn_seq2seq", vocab_size=v, d_model=d, **keys).parameters()
+    )
+    assert {"encoder recurrences", "decoder recurrences", "decoder attention"} <= {
+        part.name for part in found.parts
+    }

@@ -27,6 +27,14 @@ class Score(nn.Module):
         """The score as `scale * q' k'^T`, for fused kernels; None if it is no such product."""
         return None
 
+    def keys(self, k: Tensor) -> Tensor:
+        """What can be made of `... k d` once, for queries that come one after another."""
+        return k
+
+    def compare(self, q: Tensor, keys: Tensor, frame: Frame | None = None) -> Tensor:
+        """The scores, from what `keys` gave."""
+        return self(q, keys, frame)
+
 
 class _DotForm(Score):
     """Abstract. A scaled product of changed queries and keys, which `as_dot` gives."""
@@ -103,7 +111,15 @@ class Additive(Score):
 
     def forward(self, q: Tensor, k: Tensor, frame: Frame | None = None) -> Tensor:
         """The scores before the softmax; needs `... q k width` numbers on the way."""
-        joined = self.query(q).unsqueeze(-2) + self.key(k).unsqueeze(-3)  # ... q k width
+        return self.compare(q, self.keys(k), frame)
+
+    def keys(self, k: Tensor) -> Tensor:
+        """U k."""
+        return self.key(k)
+
+    def compare(self, q: Tensor, keys: Tensor, frame: Frame | None = None) -> Tensor:
+        """The scores, from what `keys` gave."""
+        joined = self.query(q).unsqueeze(-2) + keys.unsqueeze(-3)  # ... q k width
         return self.energy(torch.tanh(joined)).squeeze(-1)
 
 

@@ -45,7 +45,7 @@ def cross_attention(
     training = network.training
     network.eval()
     try:
-        with record(network, "decoder.blocks.*.cross.layer.attend.weights") as heard:
+        with record(network, "decoder.*cross.*weights") as heard:
             network(
                 torch.tensor([source_ids], device=device),
                 torch.tensor([target_ids[:-1]], device=device),

@@ -57,13 +57,14 @@ POSITIONS: dict[PositionName, Callable[[Places], Position]] = {
 }
 
 ScoreName = Literal["scaled_dot", "dot", "general", "additive", "content", "location"]
-SCORES: dict[ScoreName, Callable[[int, int], Score]] = {  # of head width and longest sequence
-    "scaled_dot": lambda d, n: ScaledDot(),
-    "dot": lambda d, n: Dot(),
-    "general": lambda d, n: General(d, d),
-    "additive": lambda d, n: Additive(d, d, d),
-    "content": lambda d, n: ContentBased(),
-    "location": lambda d, n: LocationBased(d, n),
+SCORES: dict[ScoreName, Callable[[int, int, int], Score]] = {
+    # of the widths of queries and keys, and the longest sequence
+    "scaled_dot": lambda q, k, n: ScaledDot(),
+    "dot": lambda q, k, n: Dot(),
+    "general": lambda q, k, n: General(q, k),
+    "additive": lambda q, k, n: Additive(q, k, q),
+    "content": lambda q, k, n: ContentBased(),
+    "location": lambda q, k, n: LocationBased(q, n),
 }
 CausalScoreName = Literal["scaled_dot", "dot", "general", "additive", "content"]
 """Without location, which counts places in a row and not from where a text of its own begins."""
@@ -175,7 +176,7 @@ class PartsConfig(FamilyConfig):
 
     def _attend(self, *, own: bool = True) -> Dense:
         """For one layer, of tokens that look at their `own` sequence or at another."""
-        score = SCORES[self.score](self.width, self.max_length)
+        score = SCORES[self.score](self.width, self.width, self.max_length)
         if own and self.position == "shaw":
             score = Shaw(self.width, self._farthest())
         return Dense(score, self.attention_dropout)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from sublayer.layers.alignment import Alignment
 from sublayer.layers.attend import Attend
 from sublayer.layers.score import Additive, LocationBased
 
@@ -27,6 +28,8 @@ PARTS = (
     (r"(\w+)\.blocks\.\d+\.feedforward\b.*", r"\1 feed-forward"),
     (r"(\w+)\.(entry|blocks\.\d+\.convolution)\.product\b.*", r"\1 convolutions"),
     (r"(\w+)\.products\b.*", r"\1 convolutions"),
+    (r"(\w+)\.cross\b.*", r"\1 attention"),
+    (r"(\w+)\.(cells?|layers|(encoder\.)?(forward|backward)_layers)\b.*", r"\1 recurrences"),
     (r"(\w+)\.blocks\.\d+\.(residual|skip)\b.*", r"\1 residuals and skips"),
     (r"(\w+).*", r"\1"),
 )
@@ -114,6 +117,8 @@ def _parts(network: nn.Module, flops: Counter[str]) -> Iterator[Part]:
         owner = home[next(iter(shared))] if shared else None
         yield Part(name, _size(own), _size(shared), owner, flops[name])
         home |= dict.fromkeys(own, name)
+    for name in flops.keys() - used.keys():
+        yield Part(name, 0, 0, None, flops[name])
 
 
 def _size(parameters: Iterable[nn.Parameter]) -> int:
@@ -140,8 +145,12 @@ def _flops(network: nn.Module, inputs: Iterable[Shape]) -> Counter[str]:
     for path, module in network.named_modules():
         if isinstance(module, nn.Linear):
             module.register_forward_pre_hook(listen(path, _product))
+        elif isinstance(module, nn.RNNBase):
+            module.register_forward_pre_hook(listen(path, _recurrence))
         elif isinstance(module, Attend):
             module.register_forward_pre_hook(listen(path, _attention))
+        elif isinstance(module, Alignment):
+            module.register_forward_pre_hook(listen(path, _alignment))
     network(*map(zeros, inputs))
     return flops
 
@@ -149,6 +158,19 @@ def _flops(network: nn.Module, inputs: Iterable[Shape]) -> Counter[str]:
 def _product(layer: nn.Linear, x: Tensor) -> int:
     """`... i` -> `... o`."""
     return 2 * x.numel() * layer.out_features
+
+
+def _recurrence(layers: nn.RNNBase, x: Tensor, *context: Any) -> int:
+    """`b n m` through all layers; with each weight once at each position."""
+    weights = sum(p.numel() for p in layers.parameters() if p.ndim == 2)
+    return 2 * x.shape[:-1].numel() * weights
+
+
+def _alignment(part: Alignment, q: Tensor, keys: Tensor, memory: Tensor, *context: Any) -> int:
+    """Scores `b q k` and memory mixed by them; layers of a score's own are counted as layers."""
+    weights = q.shape[:-1].numel() * memory.shape[-2]
+    is_product = not isinstance(part.score, Additive | LocationBased)
+    return 2 * weights * (memory.shape[-1] + (keys.shape[-1] if is_product else 0))
 
 
 def _attention(attend: Attend, q: Tensor, k: Tensor, v: Tensor, *context: Any) -> int:

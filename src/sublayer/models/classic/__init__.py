@@ -1,5 +1,5 @@
 """Families that the Transformer replaced, in the same parts, tasks and loop."""
 
-from sublayer.models.classic import glove, textcnn, wavenet, word2vec  # files each
+from sublayer.models.classic import glove, rnn_seq2seq, textcnn, wavenet, word2vec  # files each
 
-__all__ = ["glove", "textcnn", "wavenet", "word2vec"]
+__all__ = ["glove", "rnn_seq2seq", "textcnn", "wavenet", "word2vec"]
