@@ -1,0 +1,131 @@
+"""Training speed of recurrent models beside a loop over `nn.LSTM`, in one run, taking turns.
+
+    python benchmarks/recurrent.py [--out FILE.md] [--rounds 5] [--threads N]
+
+The peer is what toolkits of the time do (JoeyNMT, OpenNMT): a two-way LSTM encoder, a decoder that
+calls `nn.LSTM` a token at a time on the embedding and the last attentional vector, Luong's general
+score, a tanh layer, logits of all steps at the end. All have the same widths, vocabulary, batch,
+dropout, label smoothing, Adam and clipping; the peer's decoder has the encoder's width in sum, as
+in JoeyNMT, while RNNsearch's encoder has `d_model` in each direction and so does twice the work.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from train import SMOOTHING, VOCABULARY, Size, make_batch, measure, our_taking, peer_step
+
+import sublayer
+from sublayer.layers.precision import has_bfloat16
+from sublayer.objectives.seq2seq import Seq2Seq
+
+SIZES = {
+    "base": Size("base", 512, 1, 1, 0, rows=64, tokens=24),
+    "tiny": Size("tiny", 128, 1, 1, 0, rows=128, tokens=24),
+}
+
+
+class Loop(nn.Module):
+    """A decoder of `nn.LSTM`, one token at a time."""
+
+    def __init__(self, d_model: int, dropout: float) -> None:
+        super().__init__()
+        self.source, self.target = (nn.Embedding(VOCABULARY, d_model) for _ in range(2))
+        self.dropout = nn.Dropout(dropout)
+        self.encoder = nn.LSTM(d_model, d_model // 2, batch_first=True, bidirectional=True)
+        self.decoder = nn.LSTM(2 * d_model, d_model, batch_first=True)
+        self.bridge, self.key = (nn.Linear(d_model, d_model) for _ in range(2))
+        self.said = nn.Linear(2 * d_model, d_model)
+        self.head = nn.Linear(d_model, VOCABULARY, bias=False)
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        """Ids to logits."""
+        memory, (last, _) = self.encoder(self.dropout(self.source(source)))
+        keys = self.key(memory)
+        first = torch.tanh(self.bridge(torch.cat([last[0], last[1]], -1))).unsqueeze(0)
+        states, said, all_said = (first, first), memory.new_zeros(len(source), 1, keys.shape[2]), []
+        embedded = self.dropout(self.target(target))
+        for i in range(target.shape[1]):
+            read = torch.cat([embedded[:, i : i + 1], said], -1)
+            h, states = self.decoder(read, states)
+            weights = (h @ keys.mT).softmax(-1)
+            said = torch.tanh(self.said(torch.cat([weights @ memory, h], -1)))
+            all_said.append(said)
+        return self.head(self.dropout(torch.cat(all_said, 1)))
+
+
+OURS = {
+    "RNNsearch": {"attention": "bahdanau"},
+    "Luong, input feeding": {"attention": "luong", "cell": "lstm"},
+    "Luong, without": {"attention": "luong", "cell": "lstm", "input_feeding": False},
+    "no attention": {"attention": "none", "cell": "lstm"},
+}
+
+
+def compare(size: Size, dropout: float, rounds: int) -> list[str]:
+    """Lines of a Markdown table."""
+    torch.manual_seed(0)
+    batch, steps = make_batch(size), dict[str, Callable[[], None]]()
+    for dtype in ("bfloat16", "float32"):
+        bf16 = dtype == "bfloat16"
+        if bf16 and not has_bfloat16(torch.device("cpu")):
+            continue
+        steps[f"nn.LSTM loop, {dtype}"] = peer_step(Loop(size.d_model, dropout), batch, bf16=bf16)
+        for name, keys in OURS.items():
+            network = sublayer.build(
+                "rnn_seq2seq",
+                vocab_size=VOCABULARY,
+                source_vocab_size=VOCABULARY,
+                d_model=size.d_model,
+                dropout=dropout,
+                **keys,
+            )
+            steps[f"{name}, {dtype}"] = our_taking(network, Seq2Seq(SMOOTHING), batch, bf16=bf16)
+    rates = measure(steps, size.rows * size.tokens, rounds)
+    loops = {name.split(", ")[-1]: rate for name, rate in rates.items() if "loop" in name}
+    lines = [
+        f"### {size.name}: d_model {size.d_model}, batch {size.rows} x {size.tokens}",
+        "",
+        "| contender | target tokens/s | times the loop of its type | times the faster loop |",
+        "|---|---|---|---|",
+    ]
+    for name, rate in rates.items():
+        same = rate / loops[name.split(", ")[-1]]
+        lines.append(f"| {name} | {rate:,.0f} | {same:.2f} | {rate / max(loops.values()):.2f} |")
+    return [*lines, ""]
+
+
+def main() -> None:
+    """Measure, print, and write if asked to."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--sizes", nargs="+", default=list(SIZES))
+    parser.add_argument("--dropout", type=float, default=0.1)
+    given = parser.parse_args()
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    lines = [
+        f"# Training speed of recurrent models, {date.today()}",
+        "",
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians of "
+        f"{given.rounds} rounds of 3 steps, taking turns; dropout {given.dropout}.",
+        "",
+    ]
+    for name in given.sizes:
+        lines += compare(SIZES[name], given.dropout, given.rounds)
+    print("\n".join(lines))
+    if given.out:
+        given.out.write_text("\n".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
