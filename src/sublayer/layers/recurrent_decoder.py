@@ -91,9 +91,8 @@ class MaxoutReadout(Readout):
 
     def forward(self, h: Tensor, x: Tensor, context: Tensor) -> Tensor:
         """`b n o`."""
-        return (
-            self.inner(torch.cat([h.to(x.dtype), x, context], -1)).unflatten(-1, (-1, 2)).amax(-1)
-        )
+        sums = self.inner(torch.cat([h.to(x.dtype), x, context], -1))
+        return torch.maximum(*sums.chunk(2, -1))
 
 
 @final

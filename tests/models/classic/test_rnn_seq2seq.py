@@ -141,7 +141,8 @@ def test_rnnsearch_is_bahdanaus():
         weights = torch.stack(energies).softmax(0)
         c = sum(weight * h_j for weight, h_j in zip(weights, h, strict=True))
         t = decoder.readout.inner(torch.cat([s, y, c]))
-        pairs = [torch.maximum(t[2 * i], t[2 * i + 1]) for i in range(len(t) // 2)]
+        half = len(t) // 2
+        pairs = [torch.maximum(t[i], t[half + i]) for i in range(half)]
         logits.append(network.head.weight @ torch.stack(pairs))
         (s,) = step(decoder.cell, y, (s,), c)
     found = network(source, target[None])[0]
@@ -200,7 +201,7 @@ def test_the_vector_is_read_at_every_step_as_chos():
     h, logits = torch.tanh(decoder.begin.out(c)), []
     for y in network.target_embed(target[None])[0]:
         h = theirs(torch.cat([y, c])[None], h[None])[0]
-        said = decoder.readout.inner(torch.cat([h, y, c])).view(-1, 2).amax(1)
+        said = decoder.readout.inner(torch.cat([h, y, c])).view(2, -1).amax(0)
         logits.append(network.head.weight @ said)
     found = network(source, target[None])[0]
     torch.testing.assert_close(found, torch.stack(logits), rtol=1e-4, atol=1e-5)
