@@ -38,7 +38,8 @@ def test_every_recipe_that_needs_no_other_data(path, monkeypatch):
     monkeypatch.setattr(estimate, "STEPS", 1)
     found = estimate.estimate(recipe)
     assert found.examples > 0
-    assert found.count.forward > 0
+    looks_up = recipe.objective.kind in {"words", "glove"}  # which takes no product
+    assert (found.count.forward > 0) != looks_up
     assert found.training.total > 16 * found.count.parameters
     assert 0 < found.tokens_per_second < float("inf")
     assert 0 < found.minutes < float("inf")

@@ -23,9 +23,13 @@ class WordVectors(nn.Module, ABC):
     def table(self) -> Tensor:
         """The finished vectors, `v m`."""
 
+    def hidden(self, ids: Tensor) -> Tensor:
+        """The same as `forward`: there is no head."""
+        return self.table[ids]
+
     def forward(self, ids: Tensor) -> Tensor:
         """Ids `...` -> vectors `... m`."""
-        return self.table[ids]
+        return self.hidden(ids)
 
 
 @final
