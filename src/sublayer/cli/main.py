@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from sublayer.cli.compare import compare
 from sublayer.cli.convert import convert
 from sublayer.cli.estimate import estimate
 from sublayer.cli.evaluate import evaluate
@@ -17,8 +18,18 @@ from sublayer.cli.inspect import inspect
 from sublayer.cli.predict import predict
 from sublayer.cli.quantize import quantize
 from sublayer.cli.train import train
+from sublayer.config.errors import sentence
 
-VERBS: list[Callable[..., None]] = [train, evaluate, predict, inspect, estimate, convert, quantize]
+VERBS: list[Callable[..., None]] = [
+    train,
+    evaluate,
+    predict,
+    inspect,
+    estimate,
+    compare,
+    convert,
+    quantize,
+]
 """In the order of `--help`; they import what is heavy when called, so that help is quick."""
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -47,6 +58,7 @@ def sublayer(version: ShowVersion = False) -> None:
     echo hello | sublayer predict runs/pronounce                text in, text out
     sublayer inspect runs/pronounce hello --out attention.png   look inside
     sublayer estimate recipes/pronounce.toml                    cost, beforehand
+    sublayer compare recipes/compare/scores.toml --out scores   one budget, many designs
     sublayer convert opus-mt-en-de runs/en-de --verify          from and to transformers
     sublayer quantize runs/pronounce runs/small                 weights of fewer bits
 
@@ -64,16 +76,10 @@ def main() -> int:
     except (ValueError, OSError, MemoryError) as error:
         if os.environ.get("SUBLAYER_DEBUG") == "1":
             raise
-        print(f"sublayer: {_sentence(error)}", file=sys.stderr)
+        print(f"sublayer: {sentence(error)}", file=sys.stderr)
         return 2
     except SystemExit as end:
         if end.code == 130:
             print("sublayer: interrupted", file=sys.stderr)
         return end.code if isinstance(end.code, int) else 0
     raise AssertionError("a typer application ends by SystemExit")
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error)

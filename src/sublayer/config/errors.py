@@ -25,6 +25,13 @@ WORDS = {
 _Model = type[BaseModel]
 
 
+def sentence(error: Exception) -> str:
+    """What an error says to who can mend it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
 def explain(error: ValidationError, model: _Model, place: Callable[[str], str]) -> ValueError:
     """One line for each mistake: its place, its dotted key, what is wrong, what to write instead.
 

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,14 +32,27 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         FileNotFoundError: there is no such file.
         ValueError: something in it, or in the overrides, is wrong.
     """
-    table = _read_toml(path)
-    written = {_lay_over(table, override): override for override in overrides}
+    table = read_toml(path)
+    written = {}
+    for override in overrides:
+        dotted, value = read_override(override)
+        lay_over(table, dotted, value)
+        written[dotted] = override
+    return make_recipe(table, str(path), written)
+
+
+def make_recipe(table: dict[str, Any], where: str, written: Mapping[str, str]) -> Recipe:
+    """The recipe that a table is; `written` is what was laid over it, by dotted key.
+
+    Raises:
+        ValueError: something is wrong in it; the message begins with `where`.
+    """
 
     def place(key: str) -> str:
         for dotted, override in written.items():
             if f"{dotted}.".startswith(f"{key}.") or key.startswith(f"{dotted}."):
-                return f"{path} with {override}"
-        return str(path)
+                return f"{where} with {override}"
+        return where
 
     if isinstance(objective := table.setdefault("objective", {}), dict):
         objective.setdefault("kind", "seq2seq")
@@ -49,7 +62,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     except ValidationError as error:
         raise explain(error, Recipe, place) from None
     except (RecursionError, ValueError) as error:
-        raise ValueError(f"{path}: {_too_much(error)}") from None
+        raise ValueError(f"{where}: {_too_much(error)}") from None
 
 
 def read_changes(overrides: Sequence[str], **given: Any) -> dict[str, Any]:
@@ -62,7 +75,7 @@ def read_changes(overrides: Sequence[str], **given: Any) -> dict[str, Any]:
     """
     table = {key: value for key, value in given.items() if value is not None}
     for override in overrides:
-        _lay_over(table, override)
+        lay_over(table, *read_override(override))
     return table
 
 
@@ -75,7 +88,13 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
     atomic_write(path, tomli_w.dumps(recipe.model_dump(exclude_none=True, by_alias=True)))
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The table in a TOML file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file, which it names, is not TOML in UTF-8.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -101,11 +120,25 @@ def _too_much(error: Exception) -> str:
     return "is nested too deeply" if deep else "has a number of thousands of digits"
 
 
-def _lay_over(table: dict[str, Any], override: str) -> str:
-    """Set one `key=value` in `table`; the dotted key."""
+def read_override(override: str) -> tuple[str, Any]:
+    """The dotted key and the value of a `key=value`.
+
+    Raises:
+        ValueError: it is not of that form.
+    """
+    dotted, text = split_override(override)
+    return dotted, read_value(text)
+
+
+def split_override(override: str) -> tuple[str, str]:
+    """The dotted key and the text of the value of a `key=value`.
+
+    Raises:
+        ValueError: it is not of that form.
+    """
     dotted, equals, text = override.partition("=")
-    *sections, name = [part.strip() for part in dotted.split(".")]
-    if not equals or not all([*sections, name]):
+    names = [part.strip() for part in dotted.split(".")]
+    if not equals or not all(names):
         raise ValueError(
             f"override {override!r} is not of the form key=value, such as training.minutes=5"
         )
@@ -113,16 +146,22 @@ def _lay_over(table: dict[str, Any], override: str) -> str:
         raise ValueError(
             f"override {override!r} has characters that cannot be shown; write it into a recipe"
         )
+    return ".".join(names), text
+
+
+def lay_over(table: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set the dotted key of `table` to `value`."""
+    *sections, name = dotted.split(".")
     for section in sections:
         inner = table.get(section)
         # Where a plain value stands a section is put, for the schema to refuse by its name.
         table[section] = inner if isinstance(inner, dict) else {}
         table = table[section]
-    table[name] = _value(text)
-    return ".".join([*sections, name])
+    table[name] = value
 
 
-def _value(text: str) -> Any:
+def read_value(text: str) -> Any:
+    """What a text is in TOML, or the text itself if it is none."""
     try:
         table = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):

@@ -15,17 +15,18 @@ import numpy as np
 from torch import nn
 
 from sublayer.config.schema import Recipe
-from sublayer.data.batch import Batch, Pairs, Step
+from sublayer.data.batch import Step
 from sublayer.data.example import Example
 from sublayer.data.pair import Pair
 from sublayer.data.source import read
 from sublayer.data.store import Store
 from sublayer.models.base import EncoderDecoder, LanguageModel
-from sublayer.scaling.count import Count, Shape, count
+from sublayer.scaling.count import Count
 from sublayer.scaling.field import receptive_field
 from sublayer.scaling.memory import DecodingMemory, TrainingMemory, decoding_memory, training_memory
 from sublayer.tasks import Task
 from sublayer.training.begin import Begin
+from sublayer.training.cost import Cost
 from sublayer.training.optimizers import make_optimizer
 from sublayer.training.precision import autocast, pick_device, product_type, uses_bfloat16
 from sublayer.training.prepare import make_task, model_config, tokenize
@@ -90,11 +91,8 @@ def estimate(recipe: Recipe) -> Estimate:
     with TemporaryDirectory() as folder:
         store = tokenize(task, sample, Path(folder, "train"))
         batches = _batches(task, store)
-    shapes = [_shapes(batch) for batch in batches]
     read_in_sample = sum(batch.read for batch in batches)
-    largest = max(shapes, key=lambda inputs: sum(int(np.prod(shape)) for shape in inputs))
-    typical = [_one(inputs) for inputs in shapes]
-    lengths = np.array([[one if isinstance(one, int) else 1 for one in row] for row in typical])
+    cost = Cost.of(config.build, batches)
     rate = _rate(network.to(device), task, batches)
     epoch_minutes = read_in_sample / len(sample) * examples / rate / 60
     bounds = (
@@ -103,14 +101,13 @@ def estimate(recipe: Recipe) -> Estimate:
         t.steps and t.steps * t.accumulate * read_in_sample / len(batches) / rate / 60,
     )
     minutes = min(bound for bound in bounds if bound is not None)
-    mean = lengths.mean(0).round().astype(int).tolist()
-    inputs = mean if isinstance(typical[0][0], int) else typical[0]
+    source, target = (*cost.lengths, 0.0)[:2]
     return Estimate(
         examples,
-        float(lengths[:, 0].mean()),
-        float(lengths[:, 1].mean()) if lengths.shape[1] > 1 else 0.0,
-        count(config.build, *inputs),
-        training_memory(config.build, *largest, bfloat16=uses_bfloat16(t.precision, device)),
+        source,
+        target,
+        cost.count,
+        training_memory(config.build, *cost.largest, bfloat16=uses_bfloat16(t.precision, device)),
         decoding_memory(network) if isinstance(network, EncoderDecoder | LanguageModel) else None,
         receptive_field(network) if isinstance(network, LanguageModel) else None,
         rate,
@@ -130,21 +127,6 @@ def _batches(task: Task, store: Store) -> list[Step]:
     """An epoch of the sample."""
     order, random = task.order(store), np.random.default_rng(task.recipe.seed)
     return [task.collate(order.rows(indices), random) for indices in order.epoch(0)]
-
-
-def _shapes(batch: Any) -> list[Shape]:
-    """Of what the network is called with; pairs of texts that it reads apart are rows of texts."""
-    if isinstance(batch, Batch):
-        return [tuple(batch.source.shape), tuple(batch.target_in.shape)]
-    if isinstance(batch, Pairs):
-        longest = max(batch.source.inputs.shape[1], batch.target.inputs.shape[1])
-        return [(2 * batch.tokens, longest)]
-    return [tuple(batch.inputs.shape)]
-
-
-def _one(inputs: list[Shape]) -> list[int | Shape]:
-    """One example's: its numbers of tokens, or the shape of an image."""
-    return [shape[1] if len(shape) == 2 else shape[1:] for shape in inputs]
 
 
 def _rate(network: nn.Module, task: Task, batches: list[Step]) -> float:

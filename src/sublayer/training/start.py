@@ -95,7 +95,7 @@ def claim(recipe: Recipe, folder: Path, *, resume: bool) -> Run:
                 f"{folder} holds a run already; "
                 "add --resume to go on with it, or give another --out"
             )
-        differing = _differences(recipe.model_dump(), load_recipe(run.recipe, []).model_dump())
+        differing = differences(recipe.model_dump(), load_recipe(run.recipe, []).model_dump())
         if differing:
             raise ValueError(
                 f"{folder} is a run of another recipe ({'; '.join(differing[:3])}); "
@@ -120,12 +120,13 @@ def _clear(folder: Path) -> None:
         folder.rmdir()
 
 
-def _differences(ours: dict[str, Any], theirs: dict[str, Any], at: str = "") -> list[str]:
+def differences(ours: dict[str, Any], theirs: dict[str, Any], at: str = "") -> list[str]:
+    """In which dotted keys two tables differ, in words."""
     out = []
     for key in ours.keys() | theirs.keys():
         a, b = ours.get(key), theirs.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
-            out += _differences(a, b, f"{at}{key}.")
+            out += differences(a, b, f"{at}{key}.")
         elif a != b:
             out.append(f"{at}{key} is {b!r} there, {a!r} here")
     return sorted(out)
