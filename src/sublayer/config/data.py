@@ -129,6 +129,8 @@ class CmudictData(DataSection):
     kind: Literal["cmudict"]
     stress: bool = False
     """Keep the stress digits of vowels."""
+    longest: PositiveInt | None = None
+    """Letters; longer words are in the test data alone, to be tried on unseen lengths."""
     splits: Splits = Splits()
 
 

@@ -207,6 +207,8 @@ class Evaluation(Section):
     """Score lower-cased text (sacrebleu's `lc`); labels and tags keep their case."""
     tokenize: str = "13a"
     """sacrebleu's tokenizer for BLEU."""
+    length_buckets: PositiveInt = 5
+    """Parts of about equally many rows, at least 50, that scores by source length are told for."""
     similarity: OneOrMore | None = None
     """Files of two words and how alike they are, for word vectors."""
     analogies: OneOrMore | None = None

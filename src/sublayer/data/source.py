@@ -64,9 +64,13 @@ def read(data: Data, split: Split) -> Iterator[Example]:
     if shares is not None and isinstance(data, TextData) and data.split_by == "position":
         return read_part(data, shares, split)
     groups = _groups(data, split if shares is None else "train")
-    return chain.from_iterable(
+    examples = chain.from_iterable(
         examples for key, examples in groups if shares is None or split_of(key, shares) == split
     )
+    if isinstance(data, CmudictData) and data.longest is not None and split != "test":
+        pairs = (example for example in examples if isinstance(example, Pair))
+        return (pair for pair in pairs if len(pair.source) <= data.longest)
+    return examples
 
 
 def splits(data: Data) -> tuple[Split, ...]:

@@ -186,7 +186,7 @@ class Seq2SeqTask(Task):
         scores = {metric.name: metric.score(outputs, references) for metric in metrics}
         scores["perplexity"] = self.perplexity(predictor, pairs)
         lengths = [len(ids) for ids in self.tokenizers.source.encode_batch(sources)]
-        edges = quantile_edges(lengths)
+        edges = quantile_edges(lengths, self.evaluation.length_buckets)
         buckets = {m.name: by_length(m, lengths, outputs, references, edges) for m in metrics}
         options = predictor.options
         if isinstance(options, SearchOptions):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import mean, median_low, stdev
 from typing import Any
 
 from sublayer.config.comparison import Comparison
@@ -57,8 +57,8 @@ class ComparedCell:
     """By seed."""
 
     def middle(self, key: str) -> float | None:
-        """The median of a number of the runs; None if none has finished."""
-        return median(run[key] for run in self.runs) if self.runs else None
+        """The median of a number of the runs, the lower of two; None if none has finished."""
+        return median_low(run[key] for run in self.runs) if self.runs else None
 
     @property
     def metrics(self) -> dict[str, Spread]:
