@@ -21,7 +21,17 @@ def words(n: int, seed: int) -> list[str]:
 
 
 @pytest.fixture
-def recipe_file(tmp_path: Path) -> Path:
+def recipe_file(tmp_path: Path, write_recipe: Callable[[Path], Path]) -> Path:
+    return write_recipe(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def write_recipe() -> Callable[[Path], Path]:
+    """Writes the recipe and its data into a folder."""
+    return _write_recipe
+
+
+def _write_recipe(tmp_path: Path) -> Path:
     for split, n in (("train", 300), ("valid", 40), ("test", 40)):
         rows = "".join(f"{word}\t{word[::-1]}\n" for word in words(n, len(split)))
         (tmp_path / f"{split}.tsv").write_text(rows)

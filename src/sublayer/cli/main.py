@@ -20,16 +20,8 @@ from sublayer.cli.quantize import quantize
 from sublayer.cli.train import train
 from sublayer.config.errors import sentence
 
-VERBS: list[Callable[..., None]] = [
-    train,
-    evaluate,
-    predict,
-    inspect,
-    estimate,
-    compare,
-    convert,
-    quantize,
-]
+Verb = Callable[..., None]
+VERBS: list[Verb] = [train, evaluate, predict, inspect, estimate, compare, convert, quantize]
 """In the order of `--help`; they import what is heavy when called, so that help is quick."""
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)

@@ -56,7 +56,7 @@ class ComparedCell:
     errors: Mapping[int, str]
     """By seed."""
 
-    def middle(self, key: str) -> float | None:
+    def middle(self, key: str) -> int | float | None:
         """The median of a number of the runs, the lower of two; None if none has finished."""
         return median_low(run[key] for run in self.runs) if self.runs else None
 
@@ -213,7 +213,7 @@ def _row(cell: ComparedCell, shown: Sequence[str]) -> list[str]:
     return [cell.name, *told, *numbers]
 
 
-def _number(value: float | None, form: str) -> str:
+def _number(value: int | float | None, form: str) -> str:
     return "" if value is None else format(value, form)
 
 
