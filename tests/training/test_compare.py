@@ -216,6 +216,19 @@ def test_flops_become_steps_before_the_run_begins(in_process, make_comparison, t
         assert tokens * cell["training_flops_per_token"] == pytest.approx(4e8, rel=0.15)
 
 
+def test_flops_that_are_not_counted_are_no_budget(make_comparison, tmp_path, in_process):
+    (tmp_path / "words.txt").write_text("one two three four five\n" * 400)
+    file = str(tmp_path / "words.txt")
+    data = f"{{kind='text',unit='line',train='{file}',test='{file}'}}"
+    keys = (f"data={data}", "objective.kind=words")
+    model = ("model={family='word2vec',d_model=8}", "tokenizer.shared={kind='words',vocab_size=16}")
+    words = make_comparison(
+        *keys, *model, "evaluation={metrics=[]}", "seed=1,2", budget=Budget(1e6, "flops")
+    )
+    with pytest.raises(ValueError, match="word2vec has no matrix products to count; give the budg"):
+        compare(words, tmp_path / "out", Heard())
+
+
 def test_minutes_end_every_run(in_process, make_comparison, tmp_path):
     budget = Budget(0.01, "minutes")
     found = compare(

@@ -47,7 +47,7 @@ def print_compared(found: Compared, folder: Path) -> None:
         console = Console(width=WIDE)
     for (headings, rows), title in (
         (found.rows(), f"{found.split} data, {found.budget} for each run"),
-        (found.length_rows(), f"\n{found.metrics[0]} by tokens of the source"),
+        (found.length_rows(), f"\n{found.metric} by tokens of the source"),
     ):
         if rows:
             console.print(Text(title))

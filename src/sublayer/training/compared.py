@@ -127,12 +127,17 @@ class Compared:
         """Their names, those asked for first."""
         return _names([cell.metrics for cell in self.cells])
 
+    @property
+    def metric(self) -> str | None:
+        """The one that pictures show; None where nothing but a loss is measured."""
+        return next(iter(self.metrics), None)
+
     def as_json(self) -> dict[str, Any]:
         """`comparison.json`."""
         return {
             "budget": self.budget,
             "split": self.split,
-            "metric": self.metrics[0] if self.metrics else None,
+            "metric": self.metric,
             "cells": [cell.as_json() for cell in self.cells],
         }
 
@@ -144,7 +149,10 @@ class Compared:
 
     def length_rows(self) -> tuple[list[str], list[list[str]]]:
         """The first metric by source length, where it is measured so; no rows where it is not."""
-        lengths = {cell.name: cell.by_length(self.metrics[0]) for cell in self.cells if cell.runs}
+        metric = self.metric
+        if metric is None:
+            return [], []
+        lengths = {cell.name: cell.by_length(metric) for cell in self.cells if cell.runs}
         places = list(dict.fromkeys((b.low, b.high) for found in lengths.values() for b in found))
         rows = []
         for name, found in lengths.items():
@@ -185,7 +193,7 @@ def markdown(found: Compared, pictures: Sequence[Path]) -> str:
     ]
     headings, rows = found.length_rows()
     if rows:
-        lines += ["", f"## {found.metrics[0]} by tokens of the source", "", *_table(headings, rows)]
+        lines += ["", f"## {found.metric} by tokens of the source", "", *_table(headings, rows)]
     failed = [(cell, seed, e) for cell in found.cells for seed, e in cell.errors.items()]
     if failed:
         lines += ["", "## Failed", ""]

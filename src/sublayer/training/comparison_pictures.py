@@ -26,7 +26,7 @@ def draw_metric(found: Compared, root: Path) -> Path:
 
     Where no metric is validated it is the loss, without smoothing. A band is what seeds reach.
     """
-    metric, figure, axis = found.metrics[0], *_axes()
+    metric, figure, axis = found.metric, *_axes()
     records = {cell.name: _records(cell) for cell in found.cells if cell.runs}
     has_metric = all(metric in r.metrics for runs in records.values() for r in runs)
     for name, runs in records.items():
@@ -41,7 +41,8 @@ def draw_metric(found: Compared, root: Path) -> Path:
 
 def draw_lengths(found: Compared, root: Path) -> Path | None:
     """Draw the first metric by tokens of the source; None where it is not measured so."""
-    metric = found.metrics[0]
+    if (metric := found.metric) is None:
+        return None
     lengths = {c.name: c.by_length(metric) for c in found.cells if c.by_length(metric)}
     if not lengths:
         return None
