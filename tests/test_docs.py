@@ -15,6 +15,7 @@ import torch
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from sublayer.config.comparison import CompareSection, read_comparison
 from sublayer.config.files import load_recipe
 from sublayer.config.schema import ModelSection, Recipe, Section, TokenizerSide
 from sublayer.data.pair import Pair
@@ -25,7 +26,8 @@ from sublayer.training.prepare import check_keys, model_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md")])
-RECIPES = sorted(ROOT.glob("recipes/**/*.toml"))
+COMPARISONS = sorted(ROOT.glob("recipes/compare/*.toml"))
+RECIPES = sorted(set(ROOT.glob("recipes/**/*.toml")) - {*COMPARISONS})
 REST = """
 [data]
 kind = "cmudict"
@@ -99,9 +101,19 @@ def test_a_shipped_recipe_is_one(path):
     check_recipe(path)
 
 
+@pytest.mark.parametrize("path", COMPARISONS, ids=named)
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_shipped_comparison_is_one(path, quick):
+    for cell in read_comparison(path, quick=quick).cells:
+        check_model(cell.recipe)
+
+
 def check_recipe(path: Path) -> None:
+    check_model(load_recipe(path))
+
+
+def check_model(recipe: Recipe) -> None:
     """Its keys, and that objective and family go together; with `model.from`, the former."""
-    recipe = load_recipe(path)
     if recipe.model.start is not None:  # the other keys are those of a model that is not here
         assert recipe.tokenizer is None
         return
@@ -141,6 +153,7 @@ def keys_of(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
 def test_every_recipe_key_and_its_default_are_documented():
     known = {*keys_of(Recipe, ""), *keys_of(TokenizerSide, "tokenizer.*.")}
     known |= set(keys_of(TransformerConfig, "model."))
+    known |= set(keys_of(CompareSection, "compare."))
     # these follow from the tokenizer and are refused in a recipe
     known -= {("model.vocab_size", "required"), ("model.source_vocab_size", "none")}
     known.remove(("data.kind", '`"lines"`'))  # a default in Python; a recipe always names the kind

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sublayer.config.comparison import Budget, read_comparison
+from sublayer.config.files import load_recipe
 
 RECIPE = """
 [data]
@@ -227,6 +228,11 @@ def test_mistakes_in_a_file(file, section, message):
     path = write(file, f"{RECIPE}[compare]\n{budget}{section}\n")
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         read_comparison(path)
+
+
+def test_a_comparison_is_no_recipe(file):
+    with pytest.raises(ValueError, match="is a comparison; give it to `sublayer compare`"):
+        load_recipe(write(file, f"{RECIPE}[compare]\n"))
 
 
 def test_quick_needs_a_section(file):

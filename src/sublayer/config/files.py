@@ -33,6 +33,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         ValueError: something in it, or in the overrides, is wrong.
     """
     table = read_toml(path)
+    if "compare" in table:
+        raise ValueError(f"{path} is a comparison; give it to `sublayer compare`")
     written = {}
     for override in overrides:
         dotted, value = read_override(override)
