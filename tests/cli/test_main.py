@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 
@@ -93,3 +94,17 @@ def test_an_unknown_verb_is_the_users_mistake():
     assert told.returncode == 2
     assert "Traceback" not in told.stderr
     assert "trian" in told.stderr
+
+
+@pytest.mark.parametrize("given", [None, "7"])
+def test_waiting_threads_sleep_soon_unless_the_user_says_otherwise(given):
+    environment = {k: v for k, v in os.environ.items() if k != "GOMP_SPINCOUNT"}
+    environment |= {"GOMP_SPINCOUNT": given} if given else {}
+    code = (
+        "import os, sys, sublayer.cli.main\n"
+        "print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [given or "1000", "False"]  # before OpenMP is loaded
