@@ -31,8 +31,10 @@ def draw_metric(found: Compared, root: Path) -> Path:
     has_metric = all(metric in r.metrics for runs in records.values() for r in runs)
     for name, runs in records.items():
         lines = [_by_minutes(r, metric if has_metric else None) for r in runs]
-        end = min(minutes[-1] for minutes, _ in lines)
-        grid = np.unique(np.concatenate([m[m <= end] for m, _ in lines]))
+        begin, end = (reach(m[i] for m, _ in lines) for reach, i in ((max, 0), (min, -1)))
+        places = np.unique(np.concatenate([m for m, _ in lines]))
+        shared = places[(begin <= places) & (places <= end)]
+        grid = shared if len(shared) else np.array([end])
         _draw(axis, name, grid, np.array([np.interp(grid, *line) for line in lines]))
     axis.set(xlabel="minutes of training", xlim=(0, None))
     axis.set_ylabel(f"validation {metric}" if has_metric else "loss per token (nats)")
