@@ -38,6 +38,10 @@ SMALL = {
     "n_layers": 1,
     "n_stacks": 2,
     "n_filters": 4,
+    "filters": [4, 4, 4],
+    "n_highways": 1,
+    "d_cell": 24,
+    "d_reader": 8,
     "rounds": 2,
     "n_heads": 2,
     "d_head": 8,
@@ -81,6 +85,12 @@ CASES = {
         TEXTS,
         ["the <extra_id_0> sat", "<extra_id_0> cat <extra_id_1>"],
     ),
+    "bidirectional": Case(
+        {"kind": "bidirectional", "length": 8},
+        TEXTS,
+        ["the cat sat on a mat and a dog too.", "", "nowhere"],
+        n_best=1,
+    ),
     "classify": Case(
         {"kind": "classify"}, LABELS | {"train": "one.tsv"}, ["ab", "", "a\tb c"], ["accuracy"]
     ),
@@ -98,7 +108,7 @@ CASES = {
     ),
     "tag": Case(
         {"kind": "tag"},
-        {"kind": "conll", "train": "tags.conll", "max_source": 16},
+        {"kind": "conll", "train": "tags.conll", "max_source": 24},
         ["the cat", "", "a dog sat on the mat"],
         ["word_accuracy"],
         n_best=1,
@@ -182,7 +192,10 @@ def recipe_of(name: str, family: str, folder: Path) -> Recipe:
         "evaluation": {"metrics": case.metrics},
     }
     if TASKS[case.objective["kind"]].reads_text:
-        keys["tokenizer"] = {"shared": {"kind": "words", "vocab_size": 64}}
+        words, letters = {"kind": "words", "vocab_size": 64}, {"kind": "letters"}
+        keys["tokenizer"] = {"shared": letters if FAMILIES[family].reads_letters else words}
+        if name == "bidirectional":
+            keys["tokenizer"] = {"source": letters, "target": words}
     return Recipe.model_validate(keys)
 
 
@@ -200,13 +213,14 @@ def combinations() -> list[tuple[str, str]]:
 
 def fits(name: str, family: str, folder: Path) -> bool:
     recipe = recipe_of(name, family, folder)
-    task = make_task(recipe, read(recipe.data, "train"))
     try:
+        task = make_task(recipe, read(recipe.data, "train"))
         task.check(model_config(recipe, task).build())
     except ValueError as error:
         refused = (
             r"has no head for the objective|is no language model|is no encoder-decoder"
-            r"|has no word vectors"
+            r"|has no word vectors|has one vocabulary|reads no letters|of both directions"
+            r"|gives vectors to words"
         )
         if not re.search(refused, str(error)):
             raise

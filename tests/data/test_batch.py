@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sublayer.data.batch import collate, pad_source
-from sublayer.text.special import Special
+from sublayer.data.batch import collate, pad_source, spell
+from sublayer.text.special import Special, Spelling
 
 ids = st.lists(st.integers(4, 99), max_size=6)
 
@@ -60,3 +62,34 @@ def test_rows_come_back(rows):
     source, source_valid = pad_source([s for s, _ in rows], Special())
     assert torch.equal(source, batch.source)
     assert (source_valid is None) == (batch.source_valid is None)
+
+
+SPELLING = Spelling((1, 2, 3), 4)
+
+
+def spelled(row: list[int]) -> list[list[int]]:
+    """A row's words, one after another: from what begins one up to the next, 49 of it at most."""
+    words: list[list[int]] = []
+    for id in row:
+        if id in SPELLING.begins:
+            words.append([])
+        words[-1].append(id)
+    return [[*word[:49], 4] for word in words]
+
+
+words = st.lists(st.integers(5, 9), max_size=60).map(lambda word: [3, *word])
+
+
+@given(rows=st.lists(st.lists(words).map(lambda row: [1, *chain(*row), 2]), min_size=1))
+def test_words_are_spelled(rows):
+    letters, valid = spell(rows, SPELLING, 0)
+    counts = [len(spelled(row)) for row in rows]
+    assert letters.shape[:2] == (len(rows), max(counts))
+    assert (valid is None) == (len(set(counts)) == 1)
+    for i, row in enumerate(rows):
+        own = spelled(row)
+        assert valid is None or valid[i].tolist() == [n < counts[i] for n in range(max(counts))]
+        for word, ids in zip(letters[i].tolist(), own, strict=False):
+            assert word == ids + [0] * (letters.shape[2] - len(ids))
+        assert not letters[i, len(own) :].any()
+    assert letters.any(0).any(0).all()  # no wider than the longest word

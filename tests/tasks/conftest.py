@@ -26,10 +26,21 @@ DATA: dict[str, dict[str, Any]] = {
     "images": {"kind": "digits"},
     "words": {"kind": "text", "train": "texts"},
     "glove": {"kind": "text", "train": "texts"},
+    "bidirectional": {"kind": "text", "train": "texts"},
 }
 """What an objective learns from; none of the files is read."""
 
-SMALL = {"d_model": 16, "n_layers": 1, "rounds": 1, "n_heads": 2, "d_head": 8, "d_ff": 16}
+SMALL = {
+    "d_model": 16,
+    "n_layers": 1,
+    "rounds": 1,
+    "n_heads": 2,
+    "d_head": 8,
+    "d_ff": 16,
+    "d_cell": 32,
+    "filters": [8, 8],
+    "d_reader": 8,
+}
 """Keys of families; each is given those that it knows."""
 
 MakeRecipe = Callable[..., Recipe]
@@ -53,7 +64,9 @@ def recipe_of(
         "evaluation": {"metrics": metrics or []},
     }
     if tokenizer is not None and kind != "images":
-        keys["tokenizer"] = {"shared": {"kind": tokenizer, "vocab_size": 400}}
+        side = {"kind": tokenizer, "vocab_size": 400}
+        two = {"source": {"kind": "letters"}, "target": side}
+        keys["tokenizer"] = two if kind == "bidirectional" else {"shared": side}
     return Recipe.model_validate(keys)
 
 

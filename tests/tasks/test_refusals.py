@@ -33,6 +33,7 @@ OWN = {
     "images": "Picture",
     "words": "Document",
     "glove": "Document",
+    "bidirectional": "Document",
 }
 GOOD = {
     "Pair": [EXAMPLES["Pair"], Pair("d", ("y",))],
@@ -45,6 +46,7 @@ FITTING = {
     "images": "vit",
     "words": "word2vec",
     "glove": "glove",
+    "bidirectional": "elmo",
 }
 
 
@@ -75,7 +77,9 @@ def test_no_tokenizer(bind, kind):
         bind(kind, examples_of(kind), tokenizer=None)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in OWN if kind not in {"seq2seq", "images"}])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in OWN if kind not in {"seq2seq", "images", "bidirectional"}]
+)
 def test_two_vocabularies_where_one_is_wanted(make_recipe, kind):
     side = {"kind": "words", "vocab_size": 40}
     keys = make_recipe(kind).model_dump(mode="json", exclude_none=True, by_alias=True)

@@ -21,7 +21,7 @@ TEXTS = [
     "Several men don't climb; 12 girls do, l'homme aussi.",
     "Mehrere Männer klettern nicht.  Zwei Räume, <s> und </s> und <pad>!",
 ]
-KINDS = ["characters", "words", "bpe", "wordpiece", "unigram"]
+KINDS = ["characters", "words", "bpe", "wordpiece", "unigram", "letters"]
 SPECIAL = Special()
 
 
@@ -72,6 +72,32 @@ def test_words_are_joined_with_one_space(tokenizers, words):
     assert tokenizers["words"].decode(tokenizers["words"].encode("\t ".join(words))) == " ".join(
         words
     )
+
+
+@given(
+    # which Python takes for white space, and Unicode does not
+    text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x1c\x1d\x1e\x1f"))
+)
+def test_letters_are_the_bytes_of_each_word_behind_a_space(tokenizers, text):
+    tokenizer = tokenizers["letters"]
+    words, ids = text.split(), tokenizer.encode(text)
+    assert tokenizer.decode(ids) == " ".join(words)
+    assert len(ids) == sum(1 + len(word.encode()) for word in words)
+    begin = tokenizer.spelling.begins[0]
+    places = [i for i, id in enumerate(ids) if id == begin]
+    assert places == [sum(1 + len(w.encode()) for w in words[:n]) for n in range(len(words))]
+    assert not {*ids} & {0, 1, 2, 3, tokenizer.spelling.end}
+    assert tokenizer.encode_words(words) == [tokenizer.encode(word) for word in words]
+
+
+def test_a_word_in_letters_is_one(tokenizers):
+    tokenizer = tokenizers["letters"]
+    (begin, *_), (whole,) = tokenizer.spelling.begins, tokenizer.encode_words(["1000"])
+    assert tokenizer.encode_words(["1 000", "", "1\u00a0000"]) == [whole, [begin], whole]
+
+
+def test_only_letters_are_spelled(tokenizers):
+    assert [kind for kind in KINDS if tokenizers[kind].spelling is not None] == ["letters"]
 
 
 def test_wordpiece_normalises_spaces_only(tokenizers):
@@ -170,7 +196,7 @@ def test_tiny_vocabulary_knows_what_is_most_frequent(kind):
     assert tokenizer.encode("f") == [SPECIAL.unk]
 
 
-@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+@pytest.mark.parametrize("kind", ["bpe", "unigram", "letters"])
 def test_no_room_for_the_bytes(kind):
     with pytest.raises(
         ValueError,

@@ -159,7 +159,7 @@ class PythonData(DataSection):
     kind: Literal["python"]
     folder: Path | None = None
     """None: the standard library of the running interpreter."""
-    view: Literal["code", "prose", "tags", "summary", "signature"] = "code"
+    view: Literal["code", "prose", "words", "tags", "summary", "signature"] = "code"
     splits: Splits = Splits()
 
 

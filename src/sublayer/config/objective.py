@@ -57,6 +57,14 @@ class SpansObjective(Section):
     """Mean length of what is taken out at one place."""
 
 
+class BidirectionalObjective(Section):
+    """Each word from those before it, and from those behind it (Peters et al. 2018, 3.1)."""
+
+    kind: Literal["bidirectional"]
+    length: Length = 64
+    """Words of a passage."""
+
+
 class ClassifyObjective(Section):
     """One label, several, or a number for a text or a pair of texts."""
 
@@ -141,6 +149,7 @@ Objective = Annotated[
     | CausalObjective
     | MaskedObjective
     | SpansObjective
+    | BidirectionalObjective
     | ClassifyObjective
     | ImagesObjective
     | TagObjective

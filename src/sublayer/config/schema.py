@@ -24,7 +24,7 @@ from sublayer.config.section import Section as Section
 
 # ---- tokenizer -----------------------------------------------------------------------------------
 
-TokenizerKind = Literal["characters", "words", "bpe", "wordpiece", "unigram"]
+TokenizerKind = Literal["characters", "words", "bpe", "wordpiece", "unigram", "letters"]
 
 
 class TokenizerSide(Section):

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sublayer.text.special import Special
+from sublayer.text.special import Special, Spelling
 
 Row = tuple[NDArray[np.integer], NDArray[np.integer]]
 """Source ids and target ids of one example, as the task that wrote them to the store has them."""
@@ -38,7 +38,7 @@ class Step(Protocol):
 class Labelled:
     """Padded inputs, each with what is to be said of it.
 
-    inputs      b n      int64 ids, or b c h w float32 pixels
+    inputs      b n      int64 ids, b n c letters of words, or b c h w float32 pixels
     valid       b n      bool, False at padding; None if there is none
     segments    b n      int64, which of two texts a token is of; None for one text
     labels               what the objective asks: b, b c or b n, by its own description
@@ -153,6 +153,35 @@ def pad(
         padded[row, : len(ids)] = ids
     valid = _valid(lengths, padded.shape[1]) if (lengths < padded.shape[1]).any() else None
     return torch.from_numpy(padded), valid
+
+
+LETTERS = 50
+"""Of a word at most, with what begins and ends it (Peters et al. 2018, as released)."""
+
+
+def spell(
+    rows: Sequence[Sequence[int] | NDArray[np.integer]], spelling: Spelling, filler: int
+) -> tuple[Tensor, Tensor | None]:
+    """Ids of letters as words, `b n c` int64, and `b n` bool, False at padding; None without any.
+
+    A word ends before the next one begins, and an end is put behind it. Longer words are cut, which
+    begin and end survive.
+    """
+    ids = np.concatenate([np.asarray(row) for row in rows]).astype(np.int64)
+    is_first = np.isin(ids, spelling.begins)
+    assert is_first[:1].all(), "letters stand behind what begins a word"
+    starts, word = np.flatnonzero(is_first), np.cumsum(is_first) - 1
+    kept = np.minimum(np.diff(starts, append=len(ids)), LETTERS - 1)
+    row = np.repeat(np.arange(len(rows)), [len(row) for row in rows])[starts]
+    counts = np.bincount(row, minlength=len(rows))
+    column = np.arange(len(starts)) - np.repeat(np.cumsum(counts) - counts, counts)
+    letters = np.full((len(rows), counts.max(), kept.max() + 1), filler)
+    place = np.arange(len(ids)) - starts[word]
+    fits = place < kept[word]
+    letters[row[word[fits]], column[word[fits]], place[fits]] = ids[fits]
+    letters[row, column, kept] = spelling.end
+    valid = _valid(counts, letters.shape[1]) if (counts < letters.shape[1]).any() else None
+    return torch.from_numpy(letters), valid
 
 
 def _valid(lengths: NDArray[np.int64], longest: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Python source, seen as code, prose, tagged words, summaries or signatures."""
+"""Python source, seen as code, prose, words, tagged words, summaries or signatures."""
 
 from __future__ import annotations
 
@@ -82,6 +82,11 @@ def _prose(text: str, tree: ast.Module, name: str) -> Iterator[Example]:
         yield Document(found, name)
 
 
+def _words(text: str, tree: ast.Module, name: str) -> Iterator[Example]:
+    for line in tagged_lines(text):
+        yield Document(" ".join(line.words), name)
+
+
 def _tags(text: str, tree: ast.Module, name: str) -> Iterator[Example]:
     return tagged_lines(text)
 
@@ -105,6 +110,7 @@ View = Callable[[str, ast.Module, str], Iterator[Example]]
 VIEWS: dict[str, View] = {
     "code": _code,
     "prose": _prose,
+    "words": _words,
     "tags": _tags,
     "summary": _summary,
     "signature": _signature,

@@ -178,10 +178,11 @@ class WordWindows(Body):
     over time is that of whole windows. A text shorter than h is one window, filled up with zeros.
     """
 
-    def __init__(self, d_in: int, n_filters: int, widths: Sequence[int]) -> None:
+    def __init__(self, d_in: int, filters: Sequence[tuple[int, int]]) -> None:
+        """`filters`: widths, and how many there are of each."""
         super().__init__()
-        self.widths = tuple(widths)
-        self.products = nn.ModuleList(nn.Linear(h * d_in, n_filters) for h in self.widths)
+        self.widths = tuple(h for h, _ in filters)
+        self.products = nn.ModuleList(nn.Linear(h * d_in, n) for h, n in filters)
 
     def forward(
         self,
@@ -192,7 +193,7 @@ class WordWindows(Body):
         state: State | None = None,
         valid: Tensor | None = None,
     ) -> Tensor:
-        """Embeddings `b n m` -> `b n (h f)`, at the first word of each window."""
+        """Embeddings `b n m` -> `b n f`, of all filters, at the first word of each window."""
         assert memory is None, "there is nothing here that looks at a memory"
         assert state is None, "windows see what comes later"
         places = torch.arange(x.shape[1], device=x.device)

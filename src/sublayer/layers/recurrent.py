@@ -96,7 +96,8 @@ def begin_well(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, nn.RNNBase):
             for name, p in part.named_parameters():
-                _begin(p, p.shape[0] // part.hidden_size, recurrent="_hh_" in name)
+                n_gates = 1 if "_hr_" in name else p.shape[0] // part.hidden_size
+                _begin(p, n_gates, recurrent="_hh_" in name)
             if isinstance(part, nn.LSTM):
                 for name, p in part.named_parameters():
                     if name.startswith("bias_ih"):

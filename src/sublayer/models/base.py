@@ -29,6 +29,8 @@ class FamilyConfig(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     SIZES: ClassVar[Mapping[str, Mapping[str, Any]]]
+    reads_letters: ClassVar[bool] = False
+    """Whether words come as their letters, `b n c`, in place of ids `b n`."""
 
     @abstractmethod
     def build(self) -> nn.Module:

@@ -17,7 +17,7 @@ from sublayer.layers.attend import Attend
 from sublayer.layers.score import Additive, LocationBased
 
 Shape = tuple[int, ...]
-"""Of one input of a network: `b n` for ids, `b c h w` for pixels."""
+"""Of one input of a network: `b n` for ids, `b n c` for letters, `b c h w` for pixels."""
 
 PARTS = (
     (r"(\w+)_embed\b.*", r"\1 embedding"),
@@ -27,7 +27,8 @@ PARTS = (
     (r"(\w+)\.blocks\.\d+\.cross\b.*", r"\1 cross-attention"),
     (r"(\w+)\.blocks\.\d+\.feedforward\b.*", r"\1 feed-forward"),
     (r"(\w+)\.(entry|blocks\.\d+\.convolution)\.product\b.*", r"\1 convolutions"),
-    (r"(\w+)\.products\b.*", r"\1 convolutions"),
+    (r"(\w+)\.(windows\.)?products\b.*", r"\1 convolutions"),
+    (r"(\w+)\.highways\b.*", r"\1 highways"),
     (r"(\w+)\.cross\b.*", r"\1 attention"),
     (r"(\w+)\.(cells?|layers|(encoder\.)?(forward|backward)_layers)\b.*", r"\1 recurrences"),
     (r"(\w+)\.blocks\.\d+\.(residual|skip)\b.*", r"\1 residuals and skips"),
@@ -82,8 +83,8 @@ class Count:
 def count(build: Callable[[], nn.Module], *inputs: int | Shape) -> Count:
     """Parameters of the network that `build` makes, and FLOPs of one example's forward pass in it.
 
-    `inputs` are what the network is called with: numbers of tokens, or the shape `c h w` of an
-    image.
+    `inputs` are what the network is called with: numbers of tokens, the shape `n c` of words in
+    letters, or `c h w` of an image.
 
     A product costs 2 FLOPs for each weight at each position; attention costs 2 for each query, key
     and width of its scores, and as many for its values (Kaplan et al. 2020, arXiv:2001.08361, table
@@ -94,7 +95,14 @@ def count(build: Callable[[], nn.Module], *inputs: int | Shape) -> Count:
         network = build().eval()
         flops = _flops(network, [_batch_of_one(one) for one in inputs])
     last = inputs[-1]
-    return Count(last if isinstance(last, int) else 1, tuple(_parts(network, flops)))
+    return Count(tokens_of(last), tuple(_parts(network, flops)))
+
+
+def tokens_of(one: int | Shape) -> int:
+    """Of one input: tokens, words, or 1 for an image."""
+    if isinstance(one, int):
+        return one
+    return one[0] if len(one) == 2 else 1
 
 
 def _batch_of_one(one: int | Shape) -> Shape:
@@ -102,8 +110,8 @@ def _batch_of_one(one: int | Shape) -> Shape:
 
 
 def zeros(shape: Shape) -> Tensor:
-    """Ids `b n`, or pixels `b c h w`, of nothing in particular."""
-    return torch.zeros(shape, dtype=torch.long if len(shape) == 2 else torch.float32)
+    """Ids `b n`, letters `b n c`, or pixels `b c h w`, of nothing in particular."""
+    return torch.zeros(shape, dtype=torch.float32 if len(shape) == 4 else torch.long)
 
 
 def _parts(network: nn.Module, flops: Counter[str]) -> Iterator[Part]:

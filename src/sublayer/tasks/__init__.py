@@ -2,6 +2,7 @@
 
 # each file enters its task in the registry
 from sublayer.tasks import answer as answer
+from sublayer.tasks import bidirectional as bidirectional
 from sublayer.tasks import classify as classify
 from sublayer.tasks import embed as embed
 from sublayer.tasks import glove as glove

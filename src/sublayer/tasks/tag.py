@@ -54,10 +54,10 @@ def pieces_of(
     """Stretches of a sentence of at most `longest` tokens: ids, and places of words' first pieces.
 
     A word whose pieces are none is given an unknown one, so that it has a tag; one that is longer
-    than a stretch is cut.
+    than a stretch is cut. Of words in letters places are counted in words.
     """
     room = longest - len(wrap([], None, tokenizer))
-    begin = len(tokenizer.opening)
+    begin, spells = len(tokenizer.opening), tokenizer.spelling is not None
     ids: list[int] = []
     firsts: list[int] = []
     for pieces in tokenizer.encode_words(words):
@@ -65,7 +65,7 @@ def pieces_of(
         if len(ids) + len(word) > room:
             yield wrap(ids, None, tokenizer), firsts
             ids, firsts = [], []
-        firsts.append(begin + len(ids))
+        firsts.append(begin + (len(firsts) if spells else len(ids)))
         ids += word
     if ids:
         yield wrap(ids, None, tokenizer), firsts
@@ -194,7 +194,7 @@ class Tagger(Task):
                 tags = iter([self.vocabulary.number(tag) + 1 for tag in sentence.tags])
                 notes["skipped_empty"] += not sentence.words
                 for ids, firsts in pieces_of(sentence.words, self.vocabulary.text, self.longest):
-                    labels = np.zeros(len(ids), np.uint32)
+                    labels = np.zeros(firsts[-1] + 1, np.uint32)
                     labels[firsts] = list(islice(tags, len(firsts)))
                     yield np.array(ids, np.uint32), labels
 
@@ -209,11 +209,10 @@ class Tagger(Task):
 
     def collate(self, rows: Sequence[Row], random: np.random.Generator) -> Labelled:
         """Padded sentences, and the tags of first pieces."""
-        longest = max(len(ids) for ids, _ in rows)
-        labels = torch.full((len(rows), longest), UNTOLD)
+        batch = batch_of([ids for ids, _ in rows], torch.empty(0), self.vocabulary.text)
+        labels = torch.full(batch.inputs.shape[:2], UNTOLD)
         for row, (_, told) in enumerate(rows):
             labels[row, : len(told)] = torch.from_numpy(told.astype(np.int64)) - 1
-        batch = batch_of([ids for ids, _ in rows], labels, self.vocabulary.text)
         return Labelled(
             batch.inputs, batch.valid, None, labels, int((labels != UNTOLD).sum()), batch.read
         )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sublayer.config.schema import Recipe
-from sublayer.data.batch import Labelled, pad
+from sublayer.data.batch import Labelled, pad, spell
 from sublayer.models.base import Classifier
 from sublayer.objectives.labels import output_of
 from sublayer.tasks.passages import wrap
@@ -91,6 +91,15 @@ def _cut(first: list[int], second: list[int], room: int) -> tuple[list[int], lis
     return first[:kept], second[: room - kept]
 
 
+def inputs_of(
+    rows: Sequence[Sequence[int] | NDArray[np.integer]], tokenizer: Tokenizer
+) -> tuple[Tensor, Tensor | None]:
+    """Padded ids `b n`, or words in letters `b n c`; and `b n`, False at padding, None without."""
+    if tokenizer.spelling is None:
+        return pad([np.asarray(row) for row in rows], tokenizer.special.pad)
+    return spell(rows, tokenizer.spelling, tokenizer.special.pad)
+
+
 def batch_of(
     rows: Sequence[Sequence[int] | NDArray[np.integer]],
     labels: Tensor,
@@ -99,9 +108,12 @@ def batch_of(
 ) -> Labelled:
     """Padded rows and their labels, one or several numbers a row.
 
-    `turns` are the places where the second texts begin (`Framed`), None if there are none.
+    `turns` are the places where the second texts begin (`Framed`), None if there are none. Words in
+    letters have no segments.
     """
-    ids, valid = pad([np.asarray(row) for row in rows], tokenizer.special.pad)
+    ids, valid = inputs_of(rows, tokenizer)
+    if tokenizer.spelling is not None:
+        return Labelled(ids, valid, None, labels, len(rows), sum(map(len, rows)))
     segments = torch.zeros_like(ids)
     if turns is not None:
         is_second = torch.arange(ids.shape[1]) >= torch.tensor(turns).unsqueeze(1)

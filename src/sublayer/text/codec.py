@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import final
 
-from tokenizers import AddedToken, decoders
+from tokenizers import AddedToken, decoders, models
 from tokenizers import Tokenizer as Pipeline
 
+from sublayer.text.kinds import WORD_BEGIN
 from sublayer.text.special import TOKENS
 
 REMEMBERED = 2**20
@@ -23,6 +24,11 @@ class Codec(ABC):
     @abstractmethod
     def size(self) -> int:
         """Number of ids."""
+
+    @property
+    def spells(self) -> bool:
+        """Whether its pieces are the letters of words."""
+        return False
 
     @abstractmethod
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
@@ -113,7 +119,13 @@ class LearnedCodec(OverPipeline):
         # The kind shows in how pieces are joined.
         self._by_character = isinstance(pipeline.decoder, decoders.Fuse)
         self._byte_level = isinstance(pipeline.decoder, decoders.Sequence)
+        self._spells = self._byte_level and isinstance(pipeline.model, models.WordLevel)
         self._forget()
+
+    @property
+    def spells(self) -> bool:
+        """Whether its pieces are the letters of words."""
+        return self._spells
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text alone."""
@@ -126,6 +138,14 @@ class LearnedCodec(OverPipeline):
         known.update(zip(new, (word.ids for word in encoded), strict=True))
         self._remembered += sum(map(len, new))
         return [list(chain.from_iterable(map(known.__getitem__, row))) for row in rows]
+
+    def encode_words(self, words: Sequence[str]) -> list[list[int]]:
+        """Ids of each word; one in letters is one word, whatever white space stands in it."""
+        if not self._spells:
+            return self.encode_batch(words)
+        begin = self.pipeline.token_to_id(WORD_BEGIN)
+        assert begin is not None, "every byte is a piece"
+        return [ids or [begin] for ids in self.encode_batch(["".join(w.split()) for w in words])]
 
     def add(self, tokens: Sequence[str]) -> None:
         """Special tokens behind the others.
@@ -147,7 +167,7 @@ class LearnedCodec(OverPipeline):
         """Remember no words; in a new dictionary, as another thread may be reading the old one."""
         self._known: dict[str, list[int]] = {}
         self._remembered = 0
-        if self._byte_level:
+        if self._byte_level and not self._spells:
             # Between two spaces in a row stands an empty word: its id is that of a space.
             self._known[""] = self.pipeline.encode(" ", add_special_tokens=False).ids[:1]
 

@@ -1,4 +1,4 @@
-"""The five kinds of vocabulary: how each cuts text, learns its pieces and joins them again."""
+"""The six kinds of vocabulary: how each cuts text, learns its pieces and joins them again."""
 
 from __future__ import annotations
 
@@ -29,15 +29,18 @@ SPELT_LIKE_SPECIAL = Regex("^<(?=(?:" + "|".join(token[1:] for token in TOKENS) 
 
 WORD_START = "▁"
 
+WORD_BEGIN, WORD_END = "Ġ", "Ċ"
+"""The bytes of a space and of a line's end as `BYTES` writes them: no word has them inside."""
+
 
 def learn(kind: TokenizerKind, vocab_size: int, lowercase: bool, texts: Iterable[str]) -> Tokenizer:
     """A tokenizer of `kind`, of at most `vocab_size` pieces from `texts`, the special ones first.
 
     Raises:
-        ValueError: `vocab_size` has no room for the 256 bytes of `bpe` and `unigram`.
+        ValueError: `vocab_size` has no room for the 256 bytes of `bpe`, `unigram` and `letters`.
     """
     least = len(BYTES) + len(TOKENS)
-    if kind in {"bpe", "unigram"} and vocab_size < least:
+    if kind in {"bpe", "unigram", "letters"} and vocab_size < least:
         raise ValueError(
             f"a '{kind}' tokenizer holds every byte: "
             f"set its vocab_size to {least} or more, not {vocab_size}"
@@ -66,6 +69,28 @@ def _words(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(SPELT_LIKE_SPECIAL, "isolated")]
     )
     return _most_frequent(tokenizer, vocab_size, texts)
+
+
+def _letters(
+    vocab_size: int, before: list[normalizers.Normalizer], texts: Iterable[str]
+) -> Tokenizer:
+    """Pieces are the bytes of words, each word with a space before it; nothing is unknown.
+
+    There is nothing to learn. Decoding joins words with one space.
+    """
+    vocabulary = {piece: id for id, piece in enumerate([*TOKENS, *BYTES])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=TOKENS[3]))
+    tokenizer.add_special_tokens(list(TOKENS))
+    tokenizer.normalizer = normalizers.Sequence(before)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.WhitespaceSplit(),
+            pre_tokenizers.ByteLevel(add_prefix_space=True, use_regex=False),
+            pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated"),
+        ]
+    )
+    tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
+    return tokenizer
 
 
 def _most_frequent(tokenizer: Tokenizer, vocab_size: int, texts: Iterable[str]) -> Tokenizer:
@@ -203,4 +228,5 @@ _LEARN: dict[
     "bpe": _bpe,
     "wordpiece": _wordpiece,
     "unigram": _unigram,
+    "letters": _letters,
 }

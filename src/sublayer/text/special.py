@@ -35,6 +35,15 @@ class Special:
 
 @final
 @dataclass(frozen=True)
+class Spelling:
+    """Ids round the letters of a word: any of `begins` before them, `end` behind them."""
+
+    begins: tuple[int, ...]
+    end: int
+
+
+@final
+@dataclass(frozen=True)
 class Framing:
     """Ids before, between and after a text or two, and the segment that the second is of.
 

@@ -13,9 +13,9 @@ from tokenizers import Tokenizer as Pipeline
 from sublayer.config.files import atomic_write, dump_json, load_json
 from sublayer.config.schema import TokenizerSection, TokenizerSide
 from sublayer.text.codec import Codec, ForeignCodec, LearnedCodec
-from sublayer.text.kinds import learn
+from sublayer.text.kinds import WORD_BEGIN, WORD_END, learn
 from sublayer.text.sentencepiece import SentencePieceCodec
-from sublayer.text.special import MASK, TOKENS, Framing, Special, sentinel
+from sublayer.text.special import MASK, TOKENS, Framing, Special, Spelling, sentinel
 
 SAMPLE = 2**25
 """Characters that vocabularies are learned from; longer texts are thinned evenly to fit."""
@@ -26,9 +26,10 @@ class Tokenizer:
     """One vocabulary, its special ids, and how they stand round texts.
 
     One that is learned here has ids 0 to 3 as `Special`, and no text is encoded to padding, begin
-    or end. Its `bpe` and `unigram` are made of bytes, so they know and give back any text;
-    `characters` and `words` have `<unk>` for what the training data did not have, `wordpiece` for
-    words with such characters. Others are as they were made: `huggingface.py` reads them.
+    or end. Its `bpe` and `unigram` are made of bytes, so they know and give back any text, and
+    `letters` any words; `characters` and `words` have `<unk>` for what the training data did not
+    have, `wordpiece` for words with such characters. Others are as they were made:
+    `huggingface.py` reads them.
     """
 
     def __init__(self, codec: Codec, special: Special, framing: Framing | None = None) -> None:
@@ -78,6 +79,16 @@ class Tokenizer:
     def tokens(self) -> list[str | None]:
         """How each id is written in the vocabulary, from 0 on; None where it is none."""
         return [self.codec.token(id) for id in range(self.vocab_size)]
+
+    @property
+    def spelling(self) -> Spelling | None:
+        """What stands round the letters of words, where these are its pieces."""
+        if not self.codec.spells:
+            return None
+        begin, end = self.codec.id_of(WORD_BEGIN), self.codec.id_of(WORD_END)
+        assert begin is not None, "every byte is a piece"
+        assert end is not None, "every byte is a piece"
+        return Spelling((begin, self.special.bos, self.special.eos), end)
 
     @property
     def opening(self) -> list[int]:

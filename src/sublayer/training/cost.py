@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from sublayer.data.batch import Batch, Pairs, Step
-from sublayer.scaling.count import Count, Shape, count
+from sublayer.scaling.count import Count, Shape, count, tokens_of
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Cost:
         """The cost of the network that `build` makes."""
         shapes = [_shapes(batch) for batch in batches]
         typical = [_one(inputs) for inputs in shapes]
-        lengths = np.array([[one if isinstance(one, int) else 1 for one in row] for row in typical])
+        lengths = np.array([[tokens_of(one) for one in row] for row in typical])
         mean = lengths.mean(0).round().astype(int).tolist()
-        inputs = mean if isinstance(typical[0][0], int) else typical[0]
+        inputs = mean if isinstance(typical[0][0], int) else _typical(typical)
         return cls(
             tuple(lengths.mean(0).tolist()),
             count(build, *inputs),
@@ -52,6 +52,12 @@ def _shapes(batch: Any) -> list[Shape]:
     return [tuple(batch.inputs.shape)]
 
 
+def _typical(inputs: list[list[int | Shape]]) -> list[int | Shape]:
+    """Words and letters are those of a mean batch; all images are alike."""
+    shapes = np.array(inputs).mean(0).round().astype(int).tolist()
+    return [tuple(shape) for shape in shapes]
+
+
 def _one(inputs: list[Shape]) -> list[int | Shape]:
-    """One example's: its numbers of tokens, or the shape of an image."""
+    """One example's: its numbers of tokens, or the shape of words in letters or of an image."""
     return [shape[1] if len(shape) == 2 else shape[1:] for shape in inputs]

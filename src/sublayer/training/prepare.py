@@ -194,6 +194,27 @@ def model_config(recipe: Recipe, task: Task, begin: Begin | None = None) -> Fami
         )
     for key in keys.keys() & extra.keys():
         raise ValueError(f"model.{key} follows from the objective; leave it out")
+    check_letters(family, task)
     if begin is not None:
         return begin.configured(extra | keys)
     return configure(family, recipe.model.size, **extra, **keys)
+
+
+def check_letters(family: str, task: Task) -> None:
+    """That a family which reads words by their letters is given these, and no other is.
+
+    Raises:
+        ValueError: it is not so.
+    """
+    tokenizers = task.vocabulary.tokenizers
+    has_letters = tokenizers is not None and tokenizers.source.spelling is not None
+    if FAMILIES[family].reads_letters and not has_letters:
+        raise ValueError(
+            f"model.family: {family} reads words by their letters; "
+            "set the kind of what it reads in [tokenizer] to 'letters'"
+        )
+    if has_letters and not FAMILIES[family].reads_letters:
+        raise ValueError(
+            f"model.family: {family} reads no letters of words; "
+            "use another kind than 'letters' in [tokenizer], or the family elmo"
+        )

@@ -56,7 +56,7 @@ class TextCNNConfig(FamilyConfig):
         )
         network = Classifier(
             Channels(map(TokenEmbedding, tables)),
-            WordWindows(n_channels * self.d_model, self.n_filters, self.widths),
+            WordWindows(n_channels * self.d_model, [(h, self.n_filters) for h in self.widths]),
             MaxOverTime(),
             head,
             dropout=self.dropout,
