@@ -64,7 +64,9 @@ def learn(tmp_path, monkeypatch) -> Callable[..., Learned]:
             "evaluation": {"metrics": list(metrics)},
         }
         if tokenizer is not None:
-            keys["tokenizer"] = {"shared": {"kind": tokenizer, "vocab_size": 300}}
+            side = {"kind": tokenizer, "vocab_size": 300}
+            two = {"source": {"kind": "letters"}, "target": side}
+            keys["tokenizer"] = two if objective["kind"] == "bidirectional" else {"shared": side}
         train(Recipe.model_validate(keys), tmp_path / "run")
         scores = evaluate(tmp_path / "run").outcome.metrics
         values = {name: score.value for name, score in scores.items()}
@@ -116,6 +118,22 @@ def test_learns_masked(learn, tmp_path):
     assert scores["accuracy"] > 0.8
     assert scores["nll"] < scores["unigram_nll"] / 2
     assert predictor(["a b <mask> d e f"]) == ["a b c d e f"]
+
+
+def test_learns_bidirectional(learn, tmp_path):
+    """The first of a text's words is news, eight ways, from either end; the others follow."""
+    write(tmp_path, lambda rng: alphabet(rng, 6))
+    model = {"family": "elmo", "d_model": 16, "d_cell": 32, "filters": [8, 8]}
+    predictor, scores = learn(
+        DOCUMENTS, model, {"kind": "bidirectional", "length": 8}, steps=250, batch=512
+    )
+    floor = np.log(len(LETTERS)) / 7  # one of seven that each direction tells
+    assert scores["forward_nll"] == pytest.approx(floor, abs=0.06)
+    assert scores["backward_nll"] == pytest.approx(floor, abs=0.06)
+    ((right,), (wrong,)) = predictor.results(["c d e f g h", "c d e a g h"])
+    assert min(right.fields["forward"][1:] + right.fields["backward"][:-1]) > np.log(0.8)
+    assert right.fields["forward"][0] == pytest.approx(-np.log(len(LETTERS)), abs=0.5)
+    assert max(wrong.fields["forward"][3], wrong.fields["backward"][3]) < np.log(0.2)
 
 
 def test_learns_spans(learn, tmp_path):

@@ -13,6 +13,7 @@ import transformers as hf
 
 from sublayer.config.schema import Recipe
 from sublayer.models.hub import network_tensors, read_tensors, write_tensors
+from sublayer.tasks import Vocabulary
 from sublayer.training import start
 from sublayer.training.begin import Begin
 from sublayer.training.callbacks import Listener, Sample
@@ -167,6 +168,46 @@ def test_a_masked_model_learns_to_tag(trained, files, tmp_path):
     train(recipe, tmp_path / "run")
     words = load_predictor(tmp_path / "run").results(["the cat sat"])[0][0].fields["words"]
     assert words == ["the", "cat", "sat"]
+
+
+@pytest.mark.parametrize("kind", ["tag", "classify"])
+def test_labels_are_read_from_a_frozen_elmo(trained_elmo, files, tmp_path, kind):
+    """From the mix of its layers; they themselves are after training what they were before."""
+    recipe = recipe_of(kind, files, **{"from": str(trained_elmo)}, d_reader=8)
+    job, source = job_of(recipe, tmp_path / "job"), read_tensors(trained_elmo / "model.safetensors")
+    body = {name for name in source if not name.startswith("head.")}
+    assert_equal(job, source, set(network_tensors(job.network)) - body)
+    assert {name.split(".")[0] for name in job.anew} == {"pooler", "head"}
+    train(recipe, tmp_path / "run")
+    after = read_tensors(tmp_path / "run" / "model.safetensors")
+    assert all(torch.equal(after[name], source[name]) for name in body)
+    before = network_tensors(job.network)
+    changed = {name for name in job.anew if not torch.equal(after[name], before[name])}
+    assert {"pooler.mix.s", "pooler.mix.gamma", "head.weight"} <= changed
+    predictor = load_predictor(tmp_path / "run")
+    assert len(predictor(["the cat unheard-of sat"])) == 1
+    told = Vocabulary.load(tmp_path / "run").tokenizers
+    assert told.source.spelling is not None
+    assert told.target.tokens == Vocabulary.load(trained_elmo).tokenizers.target.tokens
+
+
+@pytest.fixture(scope="module")
+def trained_elmo(files, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("elmo") / "run"
+    keys = recipe_of("causal", files, family="elmo").model_dump(mode="json", exclude_none=True)
+    small = {"d_model": 8, "d_cell": 12, "filters": [4, 4], "n_layers": 2}
+    train(
+        Recipe.model_validate(
+            keys
+            | {
+                "objective": {"kind": "bidirectional", "length": 12},
+                "model": {"family": "elmo"} | small,
+                "tokenizer": {"source": {"kind": "letters"}, "target": {"kind": "words"}},
+            }
+        ),
+        folder,
+    )
+    return folder
 
 
 def test_training_goes_on(trained, files, tmp_path):
