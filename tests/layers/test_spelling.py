@@ -8,7 +8,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from sublayer.layers.convolution import WordWindows
-from sublayer.layers.embedding import TokenEmbedding
 from sublayer.layers.spelling import Highway, SpelledWords
 
 D, FILTERS = 6, [(1, 3), (2, 4), (3, 5), (5, 7)]
@@ -20,7 +19,7 @@ def made() -> SpelledWords:
     torch.manual_seed(3)
     n = sum(n for _, n in FILTERS)
     return SpelledWords(
-        TokenEmbedding(nn.Embedding(10, D)),
+        nn.Embedding(10, D),
         WordWindows(D, FILTERS),
         [Highway(n), Highway(n)],
         nn.Linear(n, 8),
@@ -33,7 +32,7 @@ def padded(words: list[list[int]], width: int) -> torch.Tensor:
 
 def by_conv1d(network: SpelledWords, word: list[int]) -> torch.Tensor:
     """One word, alone, by the papers' formulas."""
-    letters = network.letters.table.weight[torch.tensor(word)].T.unsqueeze(0)  # 1 m c
+    letters = network.letters.weight[torch.tensor(word)].T.unsqueeze(0)  # 1 m c
     found = []
     for (width, n), product in zip(FILTERS, network.windows.products, strict=True):
         conv = nn.Conv1d(D, n, width)
@@ -61,7 +60,7 @@ def test_padding_is_no_letter():
     network = made()
     narrow, wide = (network(padded(WORDS, width).unsqueeze(0)) for width in (8, 13))
     torch.testing.assert_close(narrow, wide, **CLOSE)
-    nn.init.normal_(network.letters.table.weight[0])
+    nn.init.normal_(network.letters.weight[0])
     torch.testing.assert_close(network(padded(WORDS, 8).unsqueeze(0)), narrow, **CLOSE)
     assert network(torch.zeros(1, 2, 4, dtype=torch.long)).isfinite().all()
 

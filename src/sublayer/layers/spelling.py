@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sublayer.layers.convolution import WordWindows
-from sublayer.layers.embedding import TokenEmbedding
 from sublayer.layers.joint import joint
 from sublayer.layers.mask import Padding
+from sublayer.layers.precision import product_dtype
 
 CARRY = -1.0
 """Where a gate's bias begins: most of the input goes on as it is."""
@@ -50,7 +50,7 @@ class SpelledWords(nn.Module):
 
     def __init__(
         self,
-        letters: TokenEmbedding,
+        letters: nn.Embedding,
         windows: WordWindows,
         highways: Sequence[Highway],
         out: nn.Linear,
@@ -64,5 +64,6 @@ class SpelledWords(nn.Module):
     def forward(self, letters: Tensor) -> Tensor:
         """`b n c` -> `b n m`."""
         words = letters.flatten(0, 1)
-        features = self.windows(self.letters(words), Padding(words != self.padding))
+        x = self.letters(words)
+        features = self.windows(x.to(product_dtype(x)), Padding(words != self.padding))
         return self.out(self.highways(features.amax(1))).unflatten(0, letters.shape[:2])

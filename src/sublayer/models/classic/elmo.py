@@ -9,7 +9,6 @@ from torch import nn
 
 from sublayer.layers.bidirectional import BidirectionalStack, LayerMix, MixedReader
 from sublayer.layers.convolution import WordWindows
-from sublayer.layers.embedding import TokenEmbedding
 from sublayer.layers.head import EveryToken, MaxOverTime
 from sublayer.layers.init import glorot
 from sublayer.layers.recurrent import LSTMCell, RecurrentEncoder, begin_well
@@ -74,7 +73,7 @@ class ElmoConfig(FamilyConfig):
         d_features, is_frozen = sum(self.filters), self.head != "words" and self.frozen
         highways = [Highway(d_features) for _ in range(self.n_highways)]
         embed = SpelledWords(
-            TokenEmbedding(nn.Embedding(self.source_vocab_size, self.d_letter)),
+            nn.Embedding(self.source_vocab_size, self.d_letter),
             WordWindows(self.d_letter, [*enumerate(self.filters, 1)]),
             highways,
             nn.Linear(d_features, self.d_model),
