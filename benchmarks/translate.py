@@ -74,11 +74,13 @@ def compare(run: Path, text: Path, beam: int, rounds: int) -> str:
         common = [f"beam={beam}", "--input", str(text), "--output", str(output)]
         again = [sys.executable, __file__, str(theirs), str(text), "--beam", str(beam)]
         peers = {
-            "sublayer int8": [sublayer, "predict", str(ours), *common],
-            "sublayer int8, batch_tokens=16384": [
-                *(sublayer, "predict", str(ours), "batch_tokens=16384"),
-                *common,
-            ],
+            **{
+                f"sublayer int8, batch_tokens={tokens}": [
+                    *(sublayer, "predict", str(ours), f"batch_tokens={tokens}"),
+                    *common,
+                ]
+                for tokens in (2048, 16384)
+            },
             "CTranslate2 int8": [*again, "--peer", str(output), "--workers", "1"],
             "CTranslate2 int8, two workers": [*again, "--peer", str(output), "--workers", "2"],
         }

@@ -159,7 +159,8 @@ class Generation(Section):
     """alpha of Wu et al. 2016, eq. 14, which the 2017 paper uses; 0 is none."""
     max_length: PositiveInt | None = None
     """Tokens; by default the source's length + 50, as in the paper; of a language model 200."""
-    batch_tokens: PositiveInt = 4096
+    batch_tokens: PositiveInt = 2048
+    """Tokens that are read at a time, over the beam."""
     fast: bool = True
     """Whether a large model writes by a CPU's faster kernels, in bfloat16 where it multiplies in
     that; else in float32 throughout."""

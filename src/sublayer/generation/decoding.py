@@ -66,8 +66,11 @@ class _Attending(Decoding):
         """Texts that another decoding of the same model has begun go behind these."""
         assert isinstance(other, _Attending)
         assert other.width == self.width
-        self.state.absorb(other.state)
+        self._join(other)
         self.n_texts += other.n_texts
+
+    def _join(self, other: _Attending) -> None:
+        self.state.absorb(other.state)
 
 
 @final
@@ -95,14 +98,15 @@ class FromSource(_Attending):
         self.memory = self.memory[texts]
         self.source_valid = None if self.source_valid is None else self.source_valid[texts]
 
-    def absorb(self, other: Decoding) -> None:
-        """Texts that another decoding of the same model has begun go behind these."""
+    def _join(self, other: _Attending) -> None:
         assert isinstance(other, FromSource)
-        super().absorb(other)
         valid = (self._all_valid(), other._all_valid())
         k = max(rows.shape[1] for rows in valid)
-        self.source_valid = torch.cat([F.pad(rows, (0, k - rows.shape[1])) for rows in valid])
-        self.memory = joined_rows(self.memory, other.memory)
+        both = torch.cat([F.pad(rows, (0, k - rows.shape[1])) for rows in valid])
+        longest = int(both.any(0).nonzero()[-1]) + 1  # where the longest were among those that left
+        self.state.absorb(other.state, longest)
+        self.source_valid = both[:, :longest]
+        self.memory = joined_rows(self.memory, other.memory, longest)
 
     def _all_valid(self) -> Tensor:
         if self.source_valid is not None:

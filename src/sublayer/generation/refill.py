@@ -51,6 +51,11 @@ class Share(Decoding):
         """Not asked of one among others."""
         raise AssertionError("texts go behind all, not behind a share")
 
+    @property
+    def is_to_move(self) -> bool:
+        """Whether anything was noted."""
+        return self._index is not None
+
     def moved(self, width: int) -> Tensor:
         """Where its rows stood among all before what was noted, `b w`; it is noted no longer."""
         assert self.places is not None
@@ -112,25 +117,41 @@ class _Shared:
         share.places = torch.arange(first, first + n, device=cohort.tokens.device)
         self.n_texts += n
 
-    def step(self, cohorts: Sequence[Cohort]) -> list[Tensor]:
-        """The logits `r v` of each cohort, all from one step of the model."""
+    def settle(self, cohorts: Sequence[Cohort]) -> None:
+        """What the cohorts noted is done to their rows; those of others, and of ended texts, go."""
         assert self.decoding is not None
-        tokens = torch.cat([cohort.tokens for cohort in cohorts if cohort.tokens is not None])
+        n_left = sum(cohort.n_rows for cohort in cohorts) // self.width
+        if n_left == self.n_texts and not any(cohort.share.is_to_move for cohort in cohorts):
+            return
         moved = torch.cat([cohort.share.moved(self.width) for cohort in cohorts])  # t w
         old = (moved[:, 0] // self.width).tolist()
         order = in_place(old)  # which old place comes to each new one
         new = {place: i for i, place in enumerate(order)}
         places = torch.tensor([new[place] for place in old], device=moved.device)
-        index, ordered = torch.empty_like(moved), torch.empty_like(moved)
-        index[places], ordered[places] = moved, tokens.view(-1, self.width)
-        if self.width > 1 or order != list(range(self.n_texts)):
-            self.decoding.reorder(index.flatten(), self.width)
+        index = torch.empty_like(moved)
+        index[places] = moved
+        self.decoding.reorder(index.flatten(), self.width)
         self.n_texts = len(order)
-        logits = self.decoding.step(ordered.flatten()).unflatten(0, (-1, self.width))
-        shares = places.split([cohort.n_rows // self.width for cohort in cohorts])
-        for cohort, own in zip(cohorts, shares, strict=True):
+        counts = [cohort.n_rows // self.width for cohort in cohorts]
+        for cohort, own in zip(cohorts, places.split(counts), strict=True):
             cohort.share.places = own
-        return [_taken(logits, own).flatten(0, 1) for own in shares]
+
+    def step(self, cohorts: Sequence[Cohort]) -> list[Tensor]:
+        """The logits `r v` of each cohort, all from one step of the model."""
+        assert self.decoding is not None
+        self.settle(cohorts)
+        tokens = torch.cat([cohort.tokens for cohort in cohorts if cohort.tokens is not None])
+        places = torch.cat(
+            [cohort.share.places for cohort in cohorts if cohort.share.places is not None]
+        )
+        ordered = torch.empty_like(tokens).view(-1, self.width)
+        ordered[places] = tokens.view(-1, self.width)
+        logits = self.decoding.step(ordered.flatten()).unflatten(0, (-1, self.width))
+        return [
+            _taken(logits, cohort.share.places).flatten(0, 1)
+            for cohort in cohorts
+            if cohort.share.places is not None
+        ]
 
 
 def refilled(
@@ -145,7 +166,9 @@ def refilled(
         while numbers := waiting.take(*_alive(cohorts, waiting, width)):
             cohort = begin(numbers)
             if cohort.begin():
-                if not cohorts:
+                if cohorts:
+                    shared.settle(cohorts)
+                else:
                     shared = _Shared(width)
                 shared.join(cohort)
                 cohorts.append(cohort)

@@ -108,7 +108,12 @@ def take_rows(x: Tensor, index: Tensor, moved: Tensor) -> Tensor:
     return x[: len(index)]
 
 
-def joined_rows(x: Tensor, y: Tensor) -> Tensor:
-    """The rows of both, `b ... k d`; where `k` is smaller it is filled up with zeros."""
-    k = max(x.shape[-2], y.shape[-2])
-    return torch.cat([F.pad(rows, (0, 0, 0, k - rows.shape[-2])) for rows in (x, y)])
+def joined_rows(x: Tensor, y: Tensor, longest: int) -> Tensor:
+    """The rows of both, `b ... k d`; where `k` is smaller it is filled up with zeros.
+
+    Nobody needs more than the `longest` first of `k`.
+    """
+    k = min(max(x.shape[-2], y.shape[-2]), longest)
+    return torch.cat(
+        [F.pad(rows[..., :k, :], (0, 0, 0, max(k - rows.shape[-2], 0))) for rows in (x, y)]
+    )

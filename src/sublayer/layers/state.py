@@ -204,10 +204,11 @@ class State:
         }
         self._change_carried(lambda kept: kept[index])
 
-    def absorb(self, other: State) -> None:
+    def absorb(self, other: State, longest: int = NOWHERE) -> None:
         """The rows of another state, which has as many lanes, go behind these.
 
-        From now on rows have positions of their own; shorter ones are padded where nobody looks.
+        From now on rows have positions of their own; shorter ones are padded where nobody looks. Of
+        what was computed once, the `longest` first of `k` are needed yet.
         """
         assert self.has_lanes == other.has_lanes, "rows share their number of lanes"
         seen = max(self.seen, other.seen)
@@ -219,7 +220,10 @@ class State:
         for owner, cache in self._caches.items():
             cache.absorb(other._caches[owner])
         self._memo = {
-            owner: tuple(map(joined_rows, kept, other._memo[owner]))
+            owner: tuple(
+                joined_rows(mine, its, longest)
+                for mine, its in zip(kept, other._memo[owner], strict=True)
+            )
             for owner, kept in self._memo.items()
         }
         self._carried = {
