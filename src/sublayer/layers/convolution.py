@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import final
 
 import torch
@@ -196,16 +196,18 @@ class WordWindows(Body):
         """Embeddings `b n m` -> `b n f`, of all filters, at the first word of each window."""
         assert memory is None, "there is nothing here that looks at a memory"
         assert state is None, "windows see what comes later"
+        return torch.cat([*self.features(x, mask)], -1)
+
+    def features(self, x: Tensor, mask: Mask | None = None) -> Iterator[Tensor]:
+        """`b n m` -> `b n f` of each width in turn."""
         places = torch.arange(x.shape[1], device=x.device)
         # whom the first token sees, which is all that a mask of padding says
         real = torch.ones_like(places, dtype=torch.bool).unsqueeze(0)  # 1 n
         if mask is not None:
             real = mask(places[:1], places)[:, 0]  # b n
         x = x * real.unsqueeze(-1)
-        features = []
         for h, product in zip(self.widths, self.products, strict=True):
             is_whole = F.pad(real[:, h - 1 :], (0, min(h - 1, x.shape[1])))
             is_whole = is_whole | (places == 0)
             found = F.relu(product(_beside(F.pad(x, (0, 0, 0, h - 1)), h)))
-            features.append(found * is_whole.unsqueeze(-1))
-        return torch.cat(features, -1)
+            yield found * is_whole.unsqueeze(-1)

@@ -65,5 +65,6 @@ class SpelledWords(nn.Module):
         """`b n c` -> `b n m`."""
         words = letters.flatten(0, 1)
         x = self.letters(words)
-        features = self.windows(x.to(product_dtype(x)), Padding(words != self.padding))
-        return self.out(self.highways(features.amax(1))).unflatten(0, letters.shape[:2])
+        found = self.windows.features(x.to(product_dtype(x)), Padding(words != self.padding))
+        features = torch.cat([of_width.amax(1) for of_width in found], -1)
+        return self.out(self.highways(features)).unflatten(0, letters.shape[:2])
