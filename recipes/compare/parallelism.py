@@ -15,8 +15,8 @@ Three bodies of one width are trained on random vectors: an LSTM, a dilated caus
 Expected (Vaswani et al. 2017, table 1): sequential operations grow with the length for the
 recurrence alone, the path for it too, with its logarithm for the convolution, and not for
 self-attention; tokens a second fall with length for self-attention, whose scores are quadratic.
-Measured on one core of an AMD EPYC in 4 minutes: as expected (65 tokens: 65, 14 and 6 products, paths
-of 64, 7 and 1), but with no core beside it the recurrence is the fastest at every length.
+Measured on one core of an AMD EPYC in 4 minutes: as expected (65 tokens: 65, 14 and 6 products,
+paths of 64, 7 and 1), but with no core beside it the recurrence is the fastest at every length.
 """
 
 from __future__ import annotations
