@@ -147,6 +147,12 @@ def test_tags():
     assert not any("two" in words for words in lines)  # a token of two lines
 
 
+def test_words_are_those_that_are_tagged(folder):
+    lines = [document.text.split(" ") for document in every(folder, "words")]
+    assert lines
+    assert lines == [list(line.words) for line in every(folder, "tags")]
+
+
 def test_long_lines_and_words_have_no_tags():
     long = "x" * 41
     many = "y = [" + "1, " * 30 + "]"
