@@ -32,6 +32,8 @@ from sublayer.training.evaluate import evaluate
 from sublayer.training.start import train
 
 SIX = Budget(6.0, "steps")
+ALONE = os.environ | {"OMP_NUM_THREADS": "1"}
+"""Sums over more threads are rounded otherwise than here, where there is one."""
 
 
 class Heard(Watcher):
@@ -344,7 +346,7 @@ def test_stopped_at_several_moments_it_comes_to_the_same_end(
         (files("norm=pre/*/model.safetensors"), signal.SIGKILL),
     ]
     for is_there, how in moments:
-        with subprocess.Popen(command, text=True, stderr=subprocess.PIPE) as process:
+        with subprocess.Popen(command, text=True, stderr=subprocess.PIPE, env=ALONE) as process:
             wait_for(is_there, process)
             os.kill(process.pid, how)
             _, told = process.communicate()
@@ -354,7 +356,7 @@ def test_stopped_at_several_moments_it_comes_to_the_same_end(
                 f"stopped; the same command goes on with {out}",
                 "sublayer: interrupted",
             ]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=ALONE)
     ours, theirs = (load_json(folder / "comparison.json") for folder in (out, tmp_path / "whole"))
     assert timeless(ours) == timeless(theirs)
     for cell in ("norm=pre", "norm=post"):

@@ -56,29 +56,33 @@ def compare(comparison: Comparison, root: Path, watcher: Watcher) -> Compared:
     """
     check(comparison)
     with _alone(root) as lock:
-        _claim(comparison, root)
-        errors: dict[tuple[str, int], str] = {}
-        runs = [(c, seed) for seed in range(comparison.seeds) for c in comparison.cells]
-        for number, (cell, seed) in enumerate(runs):
-            own = cell.recipe.seed + seed
-            if not (root / cell.folder / f"seed-{own}" / RESULT).exists():
-                watcher.on_run(number + 1, len(runs), cell.name, own)
-                try:
-                    error = _run(root, cell.folder, seed, lock)
-                except KeyboardInterrupt:
-                    watcher.on_stop()
-                    raise
-                if error:
-                    errors[cell.folder, own] = error
-                    watcher.on_failure(cell.name, own, error)
-            _write(compared(comparison, root, errors), root)
-        found = compared(comparison, root, errors)
-        if not any(cell.runs for cell in found.cells):
-            raise ValueError(f"no run succeeded; the first failed: {next(iter(errors.values()))}")
-        pictures = [draw_metric(found, root), draw_lengths(found, root)]
-        drawn = [picture for picture in pictures if picture is not None]
-        atomic_write(root / "comparison.md", markdown(found, drawn))
-        return found
+        try:
+            _claim(comparison, root)
+            return _train(comparison, root, watcher, lock)
+        except KeyboardInterrupt:
+            watcher.on_stop()
+            raise
+
+
+def _train(comparison: Comparison, root: Path, watcher: Watcher, lock: int) -> Compared:
+    """All runs, one after another, and what is written of them."""
+    errors: dict[tuple[str, int], str] = {}
+    runs = [(c, seed) for seed in range(comparison.seeds) for c in comparison.cells]
+    for number, (cell, seed) in enumerate(runs):
+        own = cell.recipe.seed + seed
+        if not (root / cell.folder / f"seed-{own}" / RESULT).exists():
+            watcher.on_run(number + 1, len(runs), cell.name, own)
+            if error := _run(root, cell.folder, seed, lock):
+                errors[cell.folder, own] = error
+                watcher.on_failure(cell.name, own, error)
+        _write(compared(comparison, root, errors), root)
+    found = compared(comparison, root, errors)
+    if not any(cell.runs for cell in found.cells):
+        raise ValueError(f"no run succeeded; the first failed: {next(iter(errors.values()))}")
+    pictures = [draw_metric(found, root), draw_lengths(found, root)]
+    drawn = [picture for picture in pictures if picture is not None]
+    atomic_write(root / "comparison.md", markdown(found, drawn))
+    return found
 
 
 def check(comparison: Comparison) -> None:
