@@ -28,13 +28,13 @@ class Cache:
     def keys(self) -> Tensor:
         """`b g k d`."""
         assert self._buffers is not None
-        return self._buffers[0][: self.rows, :, : self.length]
+        return self._seen(self._buffers[0])
 
     @property
     def values(self) -> Tensor:
         """`b g k d`."""
         assert self._buffers is not None
-        return self._buffers[1][: self.rows, :, : self.length]
+        return self._seen(self._buffers[1])
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """What is new goes behind what is there; all comes back."""
@@ -43,10 +43,14 @@ class Cache:
             self._buffers = (self._room(k, self.rows), self._room(v, self.rows))
         elif self.length > self._buffers[0].shape[2]:
             self._grow(self.rows, old)
-        buffers = self._buffers
-        buffers[0][: self.rows, :, old : self.length] = k
-        buffers[1][: self.rows, :, old : self.length] = v
-        return self.keys, self.values
+        keys, values = (self._seen(buffer) for buffer in self._buffers)
+        keys.narrow(2, old, k.shape[2]).copy_(k)
+        values.narrow(2, old, v.shape[2]).copy_(v)
+        return keys, values
+
+    def _seen(self, buffer: Tensor) -> Tensor:
+        rows = buffer if self.rows == len(buffer) else buffer.narrow(0, 0, self.rows)
+        return rows.narrow(2, 0, self.length)
 
     def _room(self, like: Tensor, rows: int) -> Tensor:
         """An empty buffer with room for twice what there is."""

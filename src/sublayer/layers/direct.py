@@ -2,7 +2,8 @@
 
 A step of one token is a hundred products of microseconds each, and what a module does around its
 `forward` costs as much again. So these have no hooks, no taps and no dropout: their `__call__` is
-`forward` itself.
+`forward` itself. What one calls stands once more in its tuple `parts`, since a module looks for its
+modules only after it has looked for anything else of that name.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from sublayer.layers.attend import Attend
+from sublayer.layers.attend import FEW, MANY, Attend, Dense, products
 from sublayer.layers.frame import Frame
 from sublayer.layers.state import State
 
@@ -27,11 +29,32 @@ class DirectNorm(nn.Module):
     def __init__(self, of: nn.LayerNorm) -> None:
         super().__init__()
         self.weight, self.bias = of.weight, of.bias
-        self.shape, self.eps = list(of.normalized_shape), of.eps
+        self.parts = (list(of.normalized_shape), of.weight, of.bias, of.eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """`... m` -> `... m`."""
-        return torch.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
+        return torch.layer_norm(x, *self.parts)
+
+    __call__ = forward
+
+
+@final
+class DirectDense(Attend):
+    """`Dense` by scaled products, for a few new tokens beside many keys; others go to `dense`."""
+
+    def __init__(self, dense: Dense) -> None:
+        super().__init__()
+        self.dense = dense
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, frame: Frame) -> Tensor:
+        """Queries `b h q d`, keys and values `b g k d` -> heads `b h q d`."""
+        b, h, n, d = q.shape
+        if n > FEW or n == k.shape[2]:
+            return self.dense(q, k, v, frame)
+        if n == 1 and b * h < MANY and frame.veil(q.dtype) is None:
+            is_shared = h != k.shape[1]
+            return F.scaled_dot_product_attention(q, k, v, enable_gqa=is_shared)
+        return products((q, k, d**-0.5), v, frame)
 
     __call__ = forward
 
@@ -46,16 +69,16 @@ class DirectSelfAttention(nn.Module):
         super().__init__()
         self.qkv, self.out, self.attend = qkv, out, attend
         self.d_head, self.sizes = d_head, sizes
+        self.parts = (qkv, out, attend)
 
     def forward(self, x: Tensor, frame: Frame, state: State | None = None) -> Tensor:
         """`b n m` -> `b n m`; with a state, `x` is what is new and the state gives the past."""
-        b, n, _ = x.shape
-        heads = self.qkv(x).view(b, n, -1, self.d_head).transpose(1, 2)  # b (h g g) n d
-        q, k, v = heads.split_with_sizes(self.sizes, 1)
+        qkv, out, attend = self.parts
+        q, k, v = _split(qkv(x), self.d_head).split_with_sizes(self.sizes, 1)
         q, k = frame.turn(q, k)
         if state is not None:
             k, v = state.append(self, k, v)
-        return self.out(self.attend(q, k, v, frame).transpose(1, 2).reshape(b, n, -1))
+        return out(_join(attend(q, k, v, frame)))
 
     __call__ = forward
 
@@ -69,6 +92,7 @@ class DirectCrossAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.q, self.kv, self.out, self.attend, self.d_head = q, kv, out, attend, d_head
+        self.parts = (q, out, attend)
 
     def forward(
         self, x: Tensor, memory: Tensor, frame: Frame, state: State | None = None
@@ -76,13 +100,12 @@ class DirectCrossAttention(nn.Module):
         """`b q m`, `b k m` -> `b q m`; with a state, the memory is projected only once."""
 
         def project() -> tuple[Tensor, ...]:
-            heads = self.kv(memory).unflatten(-1, (-1, self.d_head)).transpose(1, 2)
+            heads = _split(self.kv(memory), self.d_head)
             return tuple(part.contiguous() for part in heads.chunk(2, 1))
 
+        query, out, attend = self.parts
         k, v = project() if state is None else state.once(self, project)
-        b, n, _ = x.shape
-        q = self.q(x).view(b, n, -1, self.d_head).transpose(1, 2)
-        return self.out(self.attend(q, k, v, frame).transpose(1, 2).reshape(b, n, -1))
+        return out(_join(attend(_split(query(x), self.d_head), k, v, frame)))
 
     __call__ = forward
 
@@ -94,11 +117,13 @@ class DirectFeedForward(nn.Module):
     def __init__(self, up: nn.Module, down: nn.Module, act: Function | None) -> None:
         super().__init__()
         self.up, self.down, self.act = up, down, act
+        self.parts = (up, down)
 
     def forward(self, x: Tensor) -> Tensor:
         """`b n m` -> `b n m`."""
-        inner = self.up(x)
-        return self.down(inner if self.act is None else self.act(inner))
+        up, down = self.parts
+        inner = up(x)
+        return down(inner if self.act is None else self.act(inner))
 
     __call__ = forward
 
@@ -110,11 +135,13 @@ class DirectGated(nn.Module):
     def __init__(self, joint: nn.Module, down: nn.Module, act: Function) -> None:
         super().__init__()
         self.joint, self.down, self.act = joint, down, act
+        self.parts = (joint, down)
 
     def forward(self, x: Tensor) -> Tensor:
         """`b n m` -> `b n m`."""
-        gate, up = self.joint(x).chunk(2, -1)
-        return self.down(self.act(gate) * up)
+        joint, down = self.parts
+        gate, up = joint(x).chunk(2, -1)
+        return down(self.act(gate) * up)
 
     __call__ = forward
 
@@ -126,10 +153,12 @@ class DirectPost(nn.Module):
     def __init__(self, layer: nn.Module, norm: nn.Module) -> None:
         super().__init__()
         self.layer, self.norm = layer, norm
+        self.parts = (layer, norm)
 
     def forward(self, x: Tensor, *context: object) -> Tensor:
         """The stream after the sublayer."""
-        return self.norm(self.layer(x, *context).add_(x))
+        layer, norm = self.parts
+        return norm(layer(x, *context).add_(x))
 
     __call__ = forward
 
@@ -141,9 +170,54 @@ class DirectPre(nn.Module):
     def __init__(self, layer: nn.Module, norm: nn.Module) -> None:
         super().__init__()
         self.layer, self.norm = layer, norm
+        self.parts = (layer, norm)
 
     def forward(self, x: Tensor, *context: object) -> Tensor:
         """The stream after the sublayer."""
-        return self.layer(self.norm(x), *context).add_(x)
+        layer, norm = self.parts
+        return layer(norm(x), *context).add_(x)
 
     __call__ = forward
+
+
+@final
+class DirectBlock(nn.Module):
+    """Self-attention, cross-attention if there is a memory, feed-forward."""
+
+    def __init__(
+        self, attention: nn.Module, feedforward: nn.Module, cross: nn.Module | None
+    ) -> None:
+        super().__init__()
+        self.attention, self.cross, self.feedforward = attention, cross, feedforward
+        self.parts = (attention, cross, feedforward)
+
+    def forward(
+        self,
+        x: Tensor,
+        frame: Frame,
+        memory: Tensor | None = None,
+        memory_frame: Frame | None = None,
+        state: State | None = None,
+    ) -> Tensor:
+        """`b n m` -> `b n m`; `memory` is `b k m`."""
+        attention, cross, feedforward = self.parts
+        x = attention(x, frame, state)
+        if cross is not None:
+            x = cross(x, memory, memory_frame, state)
+        return feedforward(x)
+
+    __call__ = forward
+
+
+def _split(x: Tensor, d_head: int) -> Tensor:
+    """`b n (h d)` -> `b h n d`."""
+    b, n, _ = x.shape
+    if n == 1:  # the same numbers in the same order
+        return x.view(b, -1, 1, d_head)
+    return x.view(b, n, -1, d_head).transpose(1, 2)
+
+
+def _join(heads: Tensor) -> Tensor:
+    """`b h n d` -> `b n (h d)`."""
+    b, _, n, _ = heads.shape
+    return (heads if n == 1 else heads.transpose(1, 2)).reshape(b, n, -1)

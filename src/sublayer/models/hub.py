@@ -20,7 +20,8 @@ QUANTIZATION = "quantization.json"
 def network_tensors(network: nn.Module) -> dict[str, Tensor]:
     """Every parameter and persistent buffer under its name; shared ones once, under the first."""
     parameters = dict(network.named_parameters())
-    buffers = {name: b for name, b in network.named_buffers() if name in network.state_dict()}
+    kept = network.state_dict().keys()
+    buffers = {name: b for name, b in network.named_buffers() if name in kept}
     return {name: tensor.detach() for name, tensor in (parameters | buffers).items()}
 
 

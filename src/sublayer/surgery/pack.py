@@ -9,9 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sublayer.layers.attend import Attend, Dense
 from sublayer.layers.attention import CrossAttention, SelfAttention
+from sublayer.layers.block import Block
 from sublayer.layers.direct import (
+    DirectBlock,
     DirectCrossAttention,
+    DirectDense,
     DirectFeedForward,
     DirectGated,
     DirectNorm,
@@ -37,7 +41,7 @@ from sublayer.layers.quantized import (
     QuantizedLinear,
 )
 from sublayer.layers.residual import PostNorm, PreNorm
-from sublayer.layers.score import Score
+from sublayer.layers.score import ScaledDot, Score
 
 WORTH = 1_000_000
 """Parameters below which a network stays as it is: its products cost less than calling them."""
@@ -82,6 +86,8 @@ def _pack(module: nn.Module, dtype: torch.dtype) -> None:
             setattr(module, name, _residual(part, dtype))
         else:
             _pack(part, dtype)
+            if isinstance(part, Block):
+                setattr(module, name, DirectBlock(part.attention, part.feedforward, part.cross))
 
 
 def _residual(residual: PostNorm | PreNorm, dtype: torch.dtype) -> nn.Module:
@@ -97,10 +103,10 @@ def _sublayer(layer: nn.Module, dtype: torch.dtype) -> nn.Module:
     if isinstance(layer, SelfAttention) and _are_alike([layer.q, layer.k, layer.v]):
         sizes = [part.out_features // layer.d_head for part in (layer.q, layer.k, layer.v)]
         qkv, out = pack(layer.q, layer.k, layer.v), pack(layer.out)
-        return DirectSelfAttention(qkv, out, layer.attend, layer.d_head, sizes)
+        return DirectSelfAttention(qkv, out, _attend(layer.attend), layer.d_head, sizes)
     if isinstance(layer, CrossAttention) and _are_alike([layer.k, layer.v]):
         kv, out = pack(layer.k, layer.v), pack(layer.out)
-        return DirectCrossAttention(pack(layer.q), kv, out, layer.attend, layer.d_head)
+        return DirectCrossAttention(pack(layer.q), kv, out, _attend(layer.attend), layer.d_head)
     if isinstance(layer, FeedForward):
         has_relu = layer.act is F.relu
         up = pack(layer.up, act="relu" if has_relu else "none")
@@ -109,6 +115,12 @@ def _sublayer(layer: nn.Module, dtype: torch.dtype) -> nn.Module:
         return DirectGated(pack(layer.gate, layer.up), pack(layer.down), layer.act)
     _pack(layer, dtype)
     return layer
+
+
+def _attend(attend: Attend) -> Attend:
+    if isinstance(attend, Dense) and type(attend.score) is ScaledDot:
+        return DirectDense(attend)
+    return attend
 
 
 def _is_layer(part: nn.Module) -> bool:
