@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sublayer.cli.loading import loading
+
 
 def compare(
     recipe: Annotated[Path, typer.Argument(help="A recipe, or one with a section [compare].")],
@@ -37,10 +39,11 @@ def compare(
 
     The folder has comparison.md, comparison.json, metric.png and lengths.png.
     """
-    from sublayer.cli.compared import Lines, print_compared
-    from sublayer.cli.show import print_json
-    from sublayer.config.comparison import Budget, read_comparison
-    from sublayer.training.comparison import compare as start
+    with loading():
+        from sublayer.cli.compared import Lines, print_compared
+        from sublayer.cli.show import print_json
+        from sublayer.config.comparison import Budget, read_comparison
+        from sublayer.training.comparison import compare as start
 
     if minutes is not None and budget is not None:
         raise ValueError("--minutes and --budget are both a budget; give one of them")

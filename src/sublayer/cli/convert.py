@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from sublayer.cli.loading import loading
+
 
 def convert(
     source: Annotated[
@@ -37,11 +39,12 @@ def convert(
     --verify runs both on the same random inputs, layer for layer, and fails where they differ by
     more than 0.0001; with CTranslate2, log-probabilities by 0.001, and greedy texts token by token.
     """
-    from sublayer.cli.show import print_json
-    from sublayer.cli.tables import plain_table
-    from sublayer.models.huggingface import read_pickle, read_safetensors
-    from sublayer.training.convert import convert as start
-    from sublayer.training.convert import differences
+    with loading():
+        from sublayer.cli.show import print_json
+        from sublayer.cli.tables import plain_table
+        from sublayer.models.huggingface import read_pickle, read_safetensors
+        from sublayer.training.convert import convert as start
+        from sublayer.training.convert import differences
 
     network, theirs = start(source, target, to, read_pickle if pickle else read_safetensors)
     found = differences(network, theirs) if verify else []

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sublayer.cli.loading import loading
+
 
 def estimate(
     recipe: Annotated[Path, typer.Argument(help="The recipe, a TOML file.")],
@@ -25,10 +27,11 @@ def estimate(
     Parameters by part, operations a token, memory, and the time on this machine, from a
     sample of the data and a few steps of training.
     """
-    from sublayer.cli.costs import print_estimate
-    from sublayer.cli.show import print_json
-    from sublayer.config.files import load_recipe
-    from sublayer.training.estimate import estimate as compute
+    with loading():
+        from sublayer.cli.costs import print_estimate
+        from sublayer.cli.show import print_json
+        from sublayer.config.files import load_recipe
+        from sublayer.training.estimate import estimate as compute
 
     result = compute(load_recipe(recipe, changes or []))
     if json:

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from sublayer.cli.loading import loading
+
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
@@ -37,10 +39,11 @@ def evaluate(
     sublayer evaluate runs/pronounce --beam 1
     sublayer evaluate runs/de --data test.en --data test.de --json
     """
-    from sublayer.cli.progress import rows_bar
-    from sublayer.cli.show import print_evaluation, print_json
-    from sublayer.config.files import atomic_write, read_changes
-    from sublayer.training.evaluate import evaluate as measure
+    with loading():
+        from sublayer.cli.progress import rows_bar
+        from sublayer.cli.show import print_evaluation, print_json
+        from sublayer.config.files import atomic_write, read_changes
+        from sublayer.training.evaluate import evaluate as measure
 
     with rows_bar("decoding") as progress:
         result = measure(

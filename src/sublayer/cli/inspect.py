@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sublayer.cli.loading import loading
+
 
 def inspect(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
@@ -22,11 +24,12 @@ def inspect(
     sublayer inspect runs/pronounce transformer --out attention.png
     sublayer inspect runs/de "A dog runs." --target "Ein Hund rennt." --out attention.html
     """
-    from sublayer.lens.attention import cross_attention
-    from sublayer.lens.report import check_kind, draw
-    from sublayer.models.base import as_encoder_decoder
-    from sublayer.tasks.seq2seq import TextToText
-    from sublayer.training.run import load_predictor
+    with loading():
+        from sublayer.lens.attention import cross_attention
+        from sublayer.lens.report import check_kind, draw
+        from sublayer.models.base import as_encoder_decoder
+        from sublayer.tasks.seq2seq import TextToText
+        from sublayer.training.run import load_predictor
 
     check_kind(out)
     predictor = load_predictor(run, device="cpu")

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from sublayer.cli.loading import loading
+
 
 def predict(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
@@ -36,12 +38,13 @@ def predict(
     echo "def main" | sublayer predict runs/code temperature=0.8 top_p=0.95 seed=1
     echo "Paris is the <mask> of France" | sublayer predict runs/masked --n-best 5
     """
-    from sublayer.cli.answers import form_of
-    from sublayer.cli.progress import rows_bar
-    from sublayer.config.files import read_changes
-    from sublayer.data.files import text_lines
-    from sublayer.training.answering import Answering, Inputs, shared, weights_of
-    from sublayer.training.run import load_predictor
+    with loading():
+        from sublayer.cli.answers import form_of
+        from sublayer.cli.progress import rows_bar
+        from sublayer.config.files import read_changes
+        from sublayer.data.files import text_lines
+        from sublayer.training.answering import Answering, Inputs, shared, weights_of
+        from sublayer.training.run import load_predictor
 
     if resume and output is None:
         raise ValueError("--resume goes on with a file: name it with --output")

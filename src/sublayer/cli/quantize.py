@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sublayer.cli.loading import loading
+
 if TYPE_CHECKING:
     from sublayer.training.quantize import Measured
 
@@ -37,8 +39,9 @@ def quantize(
 
     The new folder is used as any run: `sublayer predict runs/de-int8`.
     """
-    from sublayer.cli.show import print_json
-    from sublayer.training.quantize import quantize_and_measure, quantize_run
+    with loading():
+        from sublayer.cli.show import print_json
+        from sublayer.training.quantize import quantize_and_measure, quantize_run
 
     found: tuple[Measured, ...] = ()
     if measure:

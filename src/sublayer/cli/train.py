@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sublayer.cli.loading import loading
+
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="The recipe, a TOML file.")],
@@ -30,10 +32,11 @@ def train(
     The recipe's header says what it needs and what to expect. A run that was stopped, in
     whatever way, goes on with --resume as if nothing had happened.
     """
-    from sublayer.cli.show import print_json, print_report
-    from sublayer.config.files import load_recipe
-    from sublayer.training.display import Display
-    from sublayer.training.start import train as start
+    with loading():
+        from sublayer.cli.show import print_json, print_report
+        from sublayer.config.files import load_recipe
+        from sublayer.training.display import Display
+        from sublayer.training.start import train as start
 
     report = start(load_recipe(recipe, changes or []), out, resume=resume, listeners=[Display()])
     if json:
