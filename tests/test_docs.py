@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from runpy import run_path
 from typing import Any, get_args
 
 import pytest
@@ -21,6 +22,7 @@ from sublayer.config.schema import ModelSection, Recipe, Section, TokenizerSide
 from sublayer.data.pair import Pair
 from sublayer.models.transformer import TransformerConfig
 from sublayer.tasks import TASKS, Vocabulary
+from sublayer.tasks.neighbours import check_word_files
 from sublayer.text.tokenizer import Tokenizers
 from sublayer.training.prepare import check_keys, model_config
 
@@ -106,6 +108,22 @@ def test_a_shipped_recipe_is_one(path):
 def test_a_shipped_comparison_is_one(path, quick):
     for cell in read_comparison(path, quick=quick).cells:
         check_model(cell.recipe)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_one_word_in_two_contexts_is_learned_from_one_text(quick, tmp_path, monkeypatch):
+    """By all three models, and wherever the script is run from."""
+    pytest.importorskip("matplotlib")
+    script = run_path(str(ROOT / "recipes" / "compare" / "contextual.py"))
+    monkeypatch.chdir(tmp_path)
+    seen = set()
+    for file, *changes in script["RECIPES"].values():
+        recipe = load_recipe(ROOT / "recipes" / file, changes[quick])
+        seen.add(recipe.data.model_dump_json())
+        check_keys(recipe)
+        check_word_files(recipe.evaluation, recipe.objective.kind, measured=True)
+    assert len(seen) == 1
+    assert '"view":"prose"' in seen.pop()
 
 
 def check_recipe(path: Path) -> None:

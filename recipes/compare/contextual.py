@@ -39,8 +39,8 @@ SENSES = {
 MOST = 40
 """Occurrences of a sense."""
 RECIPES = {
-    "word2vec": ("word2vec.toml", [], ["training.epochs=1"]),
-    "ELMo": ("elmo.toml", [], ["training.steps=40"]),
+    "word2vec": ("word2vec.toml", ["evaluation={}"], ["evaluation={}", "training.epochs=1"]),
+    "ELMo": ("elmo.toml", ["data.view=prose"], ["data.view=prose", "training.steps=40"]),
     "BERT": (
         "masked_lm.toml",
         ["training.minutes=60", "training.steps=700", "objective.pairs=none"],
