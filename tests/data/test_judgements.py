@@ -5,7 +5,7 @@ import pytest
 from sublayer.data.judgements import read_analogies, read_similarity
 
 
-@pytest.mark.parametrize("between", ["\t", ",", " ", " , ", "   "])
+@pytest.mark.parametrize("between", ["\t", ",", ";", " ", " , ", "   "])
 @pytest.mark.parametrize("head", ["", "Word 1{}Word 2{}Human (mean)\n", "# a remark\n"])
 def test_similarity(tmp_path, between, head):
     path = tmp_path / "words"
@@ -24,9 +24,35 @@ def test_words_with_spaces_and_further_columns(tmp_path):
     ]
 
 
+PUBLISHED = {
+    "SimLex-999": """word1\tword2\tPOS\tSimLex999\tconc(w1)\tconc(w2)\tconcQ\tAssoc(USF)\tSimAssoc333
+old\tnew\tA\t1.58\t2.72\t2.81\t2\t7.25\t1
+take\tbring\tV\t0\t2.5\t2.48\t1\t1.1\t0
+""",
+    "SimVerb-3500": "old\tnew\tV\t1.58\tANTONYMS\ntake\tbring\tV\t0\tNONE\n",
+    "RG-65": "old;new;1.58\ntake;bring;0\n",
+    "RareWords": "old\tnew\t1.58\t1\t2\ntake\tbring\t0\t0\t0\n",
+    "MEN": "old new 1.58\ntake bring 0\n",
+    "WordSim-353": "Word 1,Word 2,Human (mean)\nold,new,1.58\ntake,bring,0\n",
+    "classes in full": "old;new;adjective;1.58\ntake;bring;verb;0\n",
+}
+"""Lines in the forms in which these are given away."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_files(tmp_path, name):
+    (tmp_path / "words").write_text(PUBLISHED[name])
+    assert read_similarity(str(tmp_path / "words")) == [
+        ("old", "new", 1.58),
+        ("take", "bring", 0.0),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("t\ttiger\tcat\t7.35\nt\ttiger\tcat\t7.35\n", "words:2 is not two words and a number"),
+        ("ice cream snow 5\nice cream snow 5\n", "words:2 is not two words and a number"),
         ("a b 1\na b\n", "words:2 is not two words and a number"),
         ("a b 1\na b c\n", "words:2 is not two words and a number"),
         ("a b 1\na b inf\n", "words:2 is not two words and a number"),

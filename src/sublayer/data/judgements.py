@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 from sublayer.data.files import empty, lines
 
 Similar = tuple[str, str, float]
 """Two words and how alike they are."""
 Analogy = tuple[str, str, str, str]
 """a is to b as c is to d."""
+PART_OF_SPEECH = re.compile(r"[A-Z]+|[a-z]|noun|verb|adj(ective)?|adv(erb)?")
 
 
 def read_similarity(path: str) -> list[Similar]:
-    """Two words and a number a line, with tabs, commas or spaces between; more columns are left.
+    """Two words and a number a line, with tabs, commas, semicolons or spaces between.
 
-    A first line without a number is a heading, lines that begin with `#` are remarks.
+    The part of speech may stand before the number, as in SimLex-999 (`V`); what is behind it is
+    left. A first line without a number is a heading, lines that begin with `#` are remarks.
 
     Raises:
         ValueError: there is no such file, or a line, which it names, is not of that form.
@@ -23,15 +27,17 @@ def read_similarity(path: str) -> list[Similar]:
     for number, line in enumerate(lines(path), 1):
         if not line.strip() or line.startswith("#"):
             continue
-        separator = next((mark for mark in "\t," if line.count(mark) >= 2), None)
+        separator = next((mark for mark in "\t;," if line.count(mark) >= 2), None)
         parts = [part.strip() for part in line.split(separator)]
+        if separator is not None and len(parts) > 3 and PART_OF_SPEECH.fullmatch(parts[2]):
+            del parts[2]
         score = _number(parts[2]) if len(parts) > 2 and all(parts[:2]) else None
         if score is not None:
             found.append((parts[0], parts[1], score))
         elif not is_first:
             raise ValueError(
-                f"{path}:{number} is not two words and a number with tabs, commas or spaces "
-                "between: correct the line"
+                f"{path}:{number} is not two words and a number with tabs, commas, semicolons or "
+                "spaces between: correct the line"
             )
         is_first = False
     if not found:
