@@ -187,13 +187,23 @@ def test_analogies_leave_their_words_aside(predictor):
     assert found[0].fields["cosine"] == pytest.approx(cosines[found[0].text], abs=1e-6)
 
 
-def test_unknown_words_and_other_numbers_of_words(predictor):
+def test_unknown_words(predictor):
     one, three = predictor.results(["kaiser", "man kaiser prince"], 5)
     assert [answer.text for answer in one] == ["unknown: kaiser"]
     assert three[0].fields["unknown"] == ["kaiser", "prince"]
-    for text, n in (("", 0), ("man woman", 2), ("a b c d", 4)):
-        with pytest.raises(ValueError, match=f"{text!r} has {n} words; give one for its neighbou"):
-            predictor.results([text])
+
+
+def test_an_input_of_another_number_of_words_says_so_and_the_others_are_answered(predictor):
+    asked = ["king", "", "man woman", "kaiser a b c", "man king woman"]
+    first, *wrong, last = predictor.results(asked, 2)
+    assert [first, last] == predictor.results([asked[0], asked[-1]], 2)
+    for found, n in zip(wrong, (0, 2, 4), strict=True):
+        (answer,) = found
+        told = f"{n} words: give one for its neighbours, or three for an analogy"
+        assert answer.text == answer.fields["error"] == told
+    assert [found[0].text for found in predictor.results(["", "a b"])] == [
+        f"{n} words: give one for its neighbours, or three for an analogy" for n in (0, 2)
+    ]
 
 
 def test_files_of_judgements(predictor, tmp_path):

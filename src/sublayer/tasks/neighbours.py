@@ -21,6 +21,8 @@ from sublayer.text.special import TOKENS
 
 ROWS = 256
 """Inputs that are compared with all words at a time."""
+ASKED = (1, 3)
+"""Words of an input: one for its neighbours, or three for an analogy."""
 
 
 def as_word_vectors(network: nn.Module) -> WordVectors:
@@ -66,16 +68,13 @@ class Neighbours(Predictor):
     ) -> list[list[Result]]:
         """The `n` nearest to a word, or to b - a + c for three words a b c, with their cosines.
 
-        The words of an input are no answers to it. Of an input with an unknown word the only
-        answer says so.
-
-        Raises:
-            ValueError: an input has another number of words.
+        The words of an input are no answers to it. Of an input with an unknown word, or with
+        another number of words, the only answer says so.
         """
         out: list[list[Result]] = []
         for begin in range(0, len(inputs), ROWS):
             chunk = inputs[begin : begin + ROWS]
-            out += self._answers([_words_of(text) for text in chunk], n)
+            out += self._answers([text.split() for text in chunk], n)
             if progress is not None:
                 progress(len(chunk))
         return out
@@ -83,9 +82,9 @@ class Neighbours(Predictor):
     def _answers(self, asked: list[list[str]], n: int) -> list[list[Result]]:
         places = [[self.place(word) for word in words] for words in asked]
         known = [[p for p in row if p is not None] for row in places]
-        whole = [i for i, row in enumerate(places) if None not in row]
+        whole = [i for i, row in enumerate(places) if len(row) in ASKED and None not in row]
         out = [
-            [_unknown([word for word, p in zip(words, row, strict=True) if p is None])]
+            [_no_answer(words, [word for word, p in zip(words, row, strict=True) if p is None])]
             for words, row in zip(asked, places, strict=True)
         ]
         if not whole:
@@ -190,16 +189,9 @@ def files_of(named: str | list[str] | None) -> list[str]:
     return [] if named is None else [named] if isinstance(named, str) else named
 
 
-def _words_of(text: str) -> list[str]:
-    words = text.split()
-    if len(words) not in {1, 3}:
-        raise ValueError(
-            f"the input {text!r:.60} has {len(words)} words; give one for its neighbours, or three "
-            "for an analogy"
-        )
-    return words
-
-
-def _unknown(words: Sequence[str]) -> Result:
-    told = f"unknown: {' '.join(words)}"
-    return Result(told, {"cosine": 0.0, "word": "", "unknown": list(words)})
+def _no_answer(words: Sequence[str], unknown: Sequence[str]) -> Result:
+    if len(words) in ASKED:
+        told = f"unknown: {' '.join(unknown)}"
+        return Result(told, {"cosine": 0.0, "word": "", "unknown": list(unknown)})
+    told = f"{len(words)} words: give one for its neighbours, or three for an analogy"
+    return Result(told, {"cosine": 0.0, "word": "", "error": told})
