@@ -1,8 +1,10 @@
 """The maps are the weights the decoder really used, with the right pieces on their axes."""
 
+import pytest
 import torch
 
 from sublayer.lens import cross_attention, record
+from sublayer.models.base import build
 
 
 def test_axes_end_with_the_end_of_sequence(maps):
@@ -38,3 +40,18 @@ def test_empty_texts_leave_only_the_end(network, tokenizers):
     maps = cross_attention(network, tokenizers, "", "")
     assert (maps.source_pieces, maps.target_pieces) == (["</s>"], ["</s>"])
     torch.testing.assert_close(maps.weights, torch.ones(2, 4, 1, 1))
+
+
+@pytest.mark.parametrize("vector", ["start", "every_step"])
+def test_a_decoder_that_looks_nowhere(tokenizers, vector):
+    network = build(
+        "rnn_seq2seq",
+        vocab_size=tokenizers.target.vocab_size,
+        source_vocab_size=tokenizers.source.vocab_size,
+        tied="output",
+        d_model=8,
+        attention="none",
+        vector=vector,
+    )
+    with pytest.raises(ValueError, match="this model has no attention to draw: its decoder is giv"):
+        cross_attention(network, tokenizers, "B", "B")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor
@@ -10,6 +11,9 @@ from torch import Tensor
 from sublayer.lens.record import record
 from sublayer.models.base import EncoderDecoder
 from sublayer.text.tokenizer import Tokenizers
+
+WEIGHTS = "decoder.*cross.*weights"
+"""Where every family of two parts has the weights of its decoder's looks at the source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +40,13 @@ def cross_attention(
     row and the last column are the end of the sequence.
 
     Raises:
-        ValueError: a text is longer than the network can read.
+        ValueError: a text is longer than the network can read, or its decoder looks nowhere.
     """
+    if not any(fnmatchcase(path, WEIGHTS) for path, _ in network.named_modules()):
+        raise ValueError(
+            "this model has no attention to draw: its decoder is given the source as one vector; "
+            "inspect one that was trained with attention"
+        )
     source_end, target = tokenizers.source.special.eos, tokenizers.target.special
     source_ids = [*tokenizers.source.encode(text), source_end]
     target_ids = [target.bos, *tokenizers.target.encode(output), target.eos]
@@ -45,7 +54,7 @@ def cross_attention(
     training = network.training
     network.eval()
     try:
-        with record(network, "decoder.*cross.*weights") as heard:
+        with record(network, WEIGHTS) as heard:
             network(
                 torch.tensor([source_ids], device=device),
                 torch.tensor([target_ids[:-1]], device=device),
