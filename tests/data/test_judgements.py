@@ -25,9 +25,9 @@ def test_words_with_spaces_and_further_columns(tmp_path):
 
 
 PUBLISHED = {
-    "SimLex-999": """word1\tword2\tPOS\tSimLex999\tconc(w1)\tconc(w2)\tconcQ\tAssoc(USF)\tSimAssoc333
-old\tnew\tA\t1.58\t2.72\t2.81\t2\t7.25\t1
-take\tbring\tV\t0\t2.5\t2.48\t1\t1.1\t0
+    "SimLex-999": """word1\tword2\tPOS\tSimLex999\tconc(w1)\tconc(w2)\tconcQ\tAssoc(USF)
+old\tnew\tA\t1.58\t2.72\t2.81\t2\t7.25
+take\tbring\tV\t0\t2.5\t2.48\t1\t1.1
 """,
     "SimVerb-3500": "old\tnew\tV\t1.58\tANTONYMS\ntake\tbring\tV\t0\tNONE\n",
     "RG-65": "old;new;1.58\ntake;bring;0\n",
