@@ -1,12 +1,14 @@
-"""The gradient's norm by block at initialization, for cells of a comparison or a recipe.
+"""The gradient's norm by block, for cells of a comparison or a recipe: part of comparison 6, norms.
 
-    python benchmarks/gradients.py recipes/compare/norms.toml training.schedule.warmup=0
-    python benchmarks/gradients.py recipes/pronounce.toml model.norm=pre,post --out gradients.png
+    sublayer compare recipes/compare/norms.toml training.threads=1 --out norms
+    python recipes/compare/gradients.py recipes/compare/norms.toml --runs norms --out gradients.png
+    python recipes/compare/gradients.py recipes/pronounce.toml model.norm=pre,post
 
 Xiong et al. 2020 (arXiv:2002.04745), figure 3: with the norm after the residual the last blocks of
 a deep stack have large gradients, which is what a warm-up is for; with the norm before it they have
 not. For every block that is the norm over all of its parameters, the mean of `--batches` batches;
-nothing is updated in between.
+nothing is updated in between. It is told for weights as they are initialized and, with `--runs`,
+for those that the comparison's runs ended with. What it found stands in the header of norms.toml.
 """
 
 from __future__ import annotations
@@ -22,14 +24,22 @@ import numpy as np
 import torch
 
 from sublayer.config.comparison import Budget, Cell, read_comparison
-from sublayer.training.prepare import prepare
+from sublayer.models.hub import load_network
+from sublayer.training.prepare import Job, prepare
 from sublayer.training.run import Run
 
 
-def norms(cell: Cell, batches: int, folder: Path) -> dict[str, list[float]]:
+def norms(cell: Cell, batches: int, trained: Path | None) -> dict[str, list[float]]:
     """By stack of blocks: the norm of each block's gradient, first to last."""
     torch.manual_seed(cell.recipe.seed)
-    job = prepare(Run(folder), cell.recipe)
+    with TemporaryDirectory() as folder:
+        job = prepare(Run(Path(folder)), cell.recipe)
+        if trained is not None:
+            job.network.load_state_dict(load_network(trained).state_dict())
+        return _norms(job, batches)
+
+
+def _norms(job: Job, batches: int) -> dict[str, list[float]]:
     objective, order = job.task.objective(), job.task.order(job.train)
     squares: dict[tuple[str, int], list[float]] = defaultdict(lambda: [0.0] * batches)
     job.network.train()
@@ -57,7 +67,7 @@ def draw(found: dict[str, dict[str, list[float]]], out: Path) -> None:
         for cell, stacks in found.items():
             axis.plot(range(1, len(stacks[stack]) + 1), stacks[stack], marker=".", label=cell)
         axis.set(xlabel=f"{stack} block", yscale="log")
-    axes[0].set_ylabel("gradient norm at initialization")
+    axes[0].set_ylabel("gradient norm")
     axes[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     figure.savefig(out, dpi=150)
 
@@ -70,6 +80,7 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("changes", nargs="*")
     parser.add_argument("--batches", type=int, default=8)
+    parser.add_argument("--runs", type=Path, help="the folder of the finished comparison")
     parser.add_argument("--out", type=Path)
     a = parser.parse_args()
     comparison = read_comparison(a.recipe, a.changes, budget=Budget(1.0, "steps"))
@@ -77,12 +88,16 @@ def main() -> None:
     print("| cell | stack | first | middle | last | last over first |")
     print("|---|---|---:|---:|---:|---:|")
     for cell in comparison.cells:
-        with TemporaryDirectory() as folder:
-            found[cell.name] = norms(cell, a.batches, Path(folder))
-        for stack, values in found[cell.name].items():
-            first, middle, last = values[0], values[len(values) // 2], values[-1]
-            told = f"{first:.3f} | {middle:.3f} | {last:.3f} | {last / first:.2f}"
-            print(f"| {cell.name} | {stack} | {told} |", flush=True)
+        when: dict[str, Path | None] = {"at first": None}
+        if a.runs is not None:
+            when["at last"] = a.runs / cell.folder / f"seed-{cell.recipe.seed}"
+        for moment, trained in when.items():
+            name = f"{cell.name}, {moment}"
+            found[name] = norms(cell, a.batches, trained)
+            for stack, values in found[name].items():
+                first, middle, last = values[0], values[len(values) // 2], values[-1]
+                told = f"{first:.3g} | {middle:.3g} | {last:.3g} | {last / first:.2g}"
+                print(f"| {name} | {stack} | {told} |", flush=True)
     if a.out is not None:
         draw(found, a.out)
 
