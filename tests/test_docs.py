@@ -184,6 +184,8 @@ def test_every_recipe_key_and_its_default_are_documented():
 @pytest.mark.parametrize("page", ["cli", "tasks"])
 def test_every_objective_has_a_row_of_what_goes_in_and_out(page):
     text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
-    table = text.partition(" line in | ")[2] if page == "cli" else text.partition("| an input | ")[2]
+    table = (
+        text.partition(" line in | ")[2] if page == "cli" else text.partition("| an input | ")[2]
+    )
     firsts = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", table.partition("\n\n")[0], flags=re.M)
     assert {name for first in firsts for name in re.findall(r"\w+", first)} == set(TASKS)
