@@ -10,7 +10,7 @@ from sublayer.generation.generate import generate
 from sublayer.generation.hypothesis import SearchOptions
 from sublayer.layers.state import State
 from sublayer.lens.record import record
-from sublayer.models.base import build
+from sublayer.models.base import build, configure
 
 SOURCE = torch.tensor([[4, 5, 6, 7, 2], [5, 2, 0, 0, 0], [3, 6, 2, 0, 0]])
 TARGET = torch.tensor([[1, 4, 5, 6], [1, 5, 0, 0], [1, 3, 6, 0]])
@@ -220,12 +220,22 @@ def test_the_vector_is_read_at_every_step_as_chos():
             "has width 8, the embedding 4",
         ),
         ({"tied": "all", "source_vocab_size": 5}, "tied = 'all' needs one vocabulary"),
+        ({"input_feeding": False}, "input_feeding does nothing without attention = 'luong'"),
+        ({"attention": "luong", "reach": 3}, "reach does nothing without local = 'monotonic' or"),
+        ({"attention": "luong", "vector": "start"}, "vector does nothing without attention = 'n"),
+        ({"vector": "start"}, "vector does nothing without attention = 'none'; leave it out"),
         ({"cell": "elman"}, "unknown value 'elman'; known: gru, lstm"),
     ],
 )
 def test_what_does_not_go_together_is_refused(keys, told):
     with pytest.raises(ValueError, match=told):
         build("rnn_seq2seq", vocab_size=V, d_model=D, **keys)
+
+
+@pytest.mark.parametrize("keys", VARIANTS.values(), ids=VARIANTS)
+def test_a_configuration_with_every_key_written_is_one(keys):
+    config = configure("rnn_seq2seq", vocab_size=V, **keys)
+    assert configure("rnn_seq2seq", **config.model_dump()) == config
 
 
 def test_one_matrix_where_they_are_tied():

@@ -91,6 +91,7 @@ class RNNSeq2SeqConfig(FamilyConfig):
     @model_validator(mode="after")
     def _fits(self) -> RNNSeq2SeqConfig:
         self._check_attention()
+        self._check_used()
         score = self.alignment_score
         if self.attention != "none" and self.reads_both_ways and score in OF_ONE_WIDTH:
             raise ValueError(
@@ -120,6 +121,16 @@ class RNNSeq2SeqConfig(FamilyConfig):
             raise ValueError("local attention is luong's; use attention = 'luong'")
         if self.backwards and (self.attention != "none" or self.vector != "start"):
             raise ValueError("backwards needs attention = 'none' and vector = 'start'")
+
+    def _check_used(self) -> None:
+        """A key that nothing reads has its default, as it has where all of them were stored."""
+        for key, is_read, needed in (
+            ("input_feeding", self.attention == "luong", "attention = 'luong'"),
+            ("reach", self.local is not None, "local = 'monotonic' or 'predictive'"),
+            ("vector", self.attention == "none", "attention = 'none'"),
+        ):
+            if not is_read and self.model_dump()[key] != type(self).model_fields[key].default:
+                raise ValueError(f"{key} does nothing without {needed}; leave it out")
 
     @property
     def embedding_width(self) -> int:
