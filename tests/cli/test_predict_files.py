@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from sublayer.training import answering
+from sublayer.training import answering, team
 from sublayer.training.run import load_predictor
 
 WORDS = ["abc", "b", "", "cab", "ab", "bacb", "ca", "a", "bb", "cba", "acab"]
@@ -44,6 +44,18 @@ def test_chunks_do_not_show(sublayer, run, file, tmp_path, monkeypatch, keys, op
         assert load_predictor(run, dict(key.split("=") for key in keys))(WORDS) == (
             whole.splitlines()
         )
+
+
+@pytest.mark.parametrize("keys", [["beam=2"], ["temperature=1.5", "seed=4"]])
+def test_several_processes_write_what_one_does(sublayer, run, tmp_path, monkeypatch, keys):
+    monkeypatch.setattr(team, "WORTH", 4)
+    file, (one, two) = tmp_path / "in.txt", (tmp_path / name for name in ("1.txt", "2.txt"))
+    file.write_text("".join(f"{word}\n" for word in WORDS * 3) + "abc" * 200 + "\n")
+    told = "sublayer: too long and cut: 1 inputs\n"
+    for workers, output in ((1, one), (2, two)):
+        command = ("predict", run, *keys, f"workers={workers}", "--input", file)
+        assert sublayer(*command, "--output", output) == (0, "", told)
+    assert one.read_text() == two.read_text()
 
 
 def test_ctrl_c_and_resume(sublayer, run, file, tmp_path, monkeypatch):

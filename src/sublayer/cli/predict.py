@@ -44,13 +44,13 @@ def predict(
         from sublayer.config.files import read_changes
         from sublayer.data.files import text_lines
         from sublayer.training.answering import Answering, Inputs, shared, weights_of
-        from sublayer.training.run import load_predictor
+        from sublayer.training.team import load_team
 
     if resume and output is None:
         raise ValueError("--resume goes on with a file: name it with --output")
     with shared(output) as share:
         keys = read_changes(changes or [])
-        predictor = load_predictor(run, keys, device=device)
+        predictor = load_team(run, keys, device=device)
         stdin = Inputs(text_lines(sys.stdin.buffer, "stdin"))
         inputs = stdin if input is None else Inputs.of_file(input)
         if output is None and n_best == 1 and not json and sys.stdout.isatty():

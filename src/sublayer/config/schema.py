@@ -161,6 +161,9 @@ class Generation(Section):
     """Tokens; by default the source's length + 50, as in the paper; of a language model 200."""
     batch_tokens: PositiveInt = 2048
     """Tokens that are read at a time, over the beam."""
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that answer the lines of a file, each with one thread; 0 is as many as there are
+    threads, where the model is on a CPU. Few lines are answered by one, with all threads."""
     fast: bool = True
     """Whether a large model writes by a CPU's faster kernels, in bfloat16 where it multiplies in
     that; else in float32 throughout."""

@@ -57,6 +57,8 @@ class Predictor(ABC):
         """Inputs that were too long and cut, so far."""
         self.first = 0
         """The number of the first input in what all are part of: samples follow from numbers."""
+        self.processes = 0
+        """How many answer a file: see `generation.workers`."""
 
     @abstractmethod
     def results(

@@ -139,6 +139,7 @@ def load_predictor(
 
 
 def _hastened(predictor: Predictor, generation: Generation) -> Predictor:
+    predictor.processes = generation.workers
     if generation.fast:
         keep_freed_memory()
         predictor.hasten()
