@@ -279,6 +279,29 @@ def test_a_run_is_measured_by_the_recipes_files_and_written_as_text(tmp_path, ob
     )
 
 
+def test_a_finished_run_is_measured_by_other_files(tmp_path):
+    (tmp_path / "alike").write_text("cat dog 8\ncat on 2\nmat the 1\n")
+    (tmp_path / "questions").write_text("cat sat dog on\n")
+    run = tmp_path / "run"
+    train(recipe_of(tmp_path), run)
+    assert evaluate(run).outcome.metrics.keys() == {"nll"}
+    given = {"similarity": str(tmp_path / "alike"), "analogies": [str(tmp_path / "questions")]}
+    found = evaluate(run, changes={"evaluation": given, "beam": 1}).outcome
+    assert found.metrics.keys() == {"nll", "similarity_alike", "analogies_questions"}
+    assert found.metrics["nll"] == evaluate(run).outcome.metrics["nll"]
+    for keys, message in (
+        ({"similarty": "x"}, "evaluation: similarty: unknown key; did you mean 'similarity'"),
+        ({"similarity": "nowhere"}, "there is no file nowhere"),
+        (
+            {"metrics": ["bleu"]},
+            "evaluation.metrics: the objective 'words' has measures of its own",
+        ),
+        (5, "evaluation: should be a section with keys of its own"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            evaluate(run, changes={"evaluation": keys})
+
+
 def test_files_are_looked_into_before_training(tmp_path):
     with pytest.raises(ValueError, match="there is no file nowhere"):
         train(recipe_of(tmp_path, similarity="nowhere"), tmp_path / "run")

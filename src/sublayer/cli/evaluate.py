@@ -23,7 +23,10 @@ def evaluate(
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Keys of [generation], such as beam=1."),
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Keys of [generation], such as beam=1; of [evaluation] as evaluation.KEY=VALUE.",
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Write the model's outputs here, one a line.")
@@ -38,6 +41,7 @@ def evaluate(
     sublayer evaluate runs/pronounce
     sublayer evaluate runs/pronounce --beam 1
     sublayer evaluate runs/de --data test.en --data test.de --json
+    sublayer evaluate runs/words evaluation.similarity=SimLex-999.txt
     """
     with loading():
         from sublayer.cli.progress import rows_bar

@@ -87,10 +87,24 @@ class WordTask(Task):
     def score(
         self, predictor: Predictor, examples: Sequence[Example], progress: Progress
     ) -> Outcome:
-        """The loss on documents, and what the recipe's files say of the vectors."""
+        """The loss on documents, if there are any, and what files say of the vectors."""
         assert isinstance(predictor, Neighbours)
-        total, tokens = 0.0, 0
-        network, objective = predictor.network, self.objective()
+        scores, told = dict[str, Score](), "by files alone"
+        if examples:
+            nll, tokens = self._nll(predictor.network, examples)
+            scores["nll"] = Score(nll, f"nll|nats|tok:run|vocab:{self.words}")
+            told = f"over {tokens:,} {self.told}"
+        progress(len(examples))
+        return Outcome(len(examples), scores | predictor.scores(self.evaluation), [], setting=told)
+
+    def _nll(self, network: nn.Module, examples: Sequence[Example]) -> tuple[float, int]:
+        """The mean of the loss on documents, and over how many pairs or entries."""
+        if not self.vocabulary.counts:
+            raise ValueError(
+                "vectors of a file come without counts of their words, so they are not measured on "
+                "text; give evaluation.similarity or evaluation.analogies alone"
+            )
+        total, tokens, objective = 0.0, 0, self.objective()
         device = next(network.parameters()).device
         with torch.inference_mode():
             for batch in self.batches(self.encode(examples, {})):
@@ -98,10 +112,7 @@ class WordTask(Task):
                 total, tokens = total + float(loss.parts["nll"]), tokens + loss.tokens
         if not tokens:
             raise ValueError("nothing of the data is left: it has no two known words together")
-        progress(len(examples))
-        scores = {"nll": Score(total / tokens, f"nll|nats|tok:run|vocab:{self.words}")}
-        scores |= predictor.scores(self.evaluation)
-        return Outcome(len(examples), scores, [], setting=f"over {tokens:,} {self.told}")
+        return total / tokens, tokens
 
     def batches(self, rows: Iterator[Row]) -> Iterator[Step]:
         """Rows in order, about as many words together as in training; draws are always the same."""

@@ -12,11 +12,12 @@ from pydantic import ValidationError
 
 from sublayer.config.errors import explain
 from sublayer.config.schema import Recipe
-from sublayer.data.source import Split, read
-from sublayer.metrics import make
+from sublayer.data.example import Example
+from sublayer.data.source import Split, read, splits
 from sublayer.surgery.quantize import is_quantized, restored
-from sublayer.tasks import Outcome
-from sublayer.training.run import load_predictor, load_task, open_run
+from sublayer.tasks import TASKS, Outcome
+from sublayer.training.prepare import check_measures
+from sublayer.training.run import load_predictor, open_run
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def evaluate(
     """Use the model on a split of the run's data, and score what it says.
 
     `files` of the same kind may take the place of the split; `changes` are keys of `[generation]`
-    given another value; `progress` hears how many rows are done, and of how many.
+    given another value, and under "evaluation" keys of that section; `progress` hears how many rows
+    are done, and of how many.
 
     Raises:
         ValueError: the folder is no finished run, or the data is not there or wrong.
@@ -69,11 +71,11 @@ def evaluate(
     _, recipe = open_run(folder)
     if files:
         recipe, split = _with_files(recipe, files), "test"
-    make(recipe.evaluation.metrics, recipe.evaluation)
-    examples = list(read(recipe.data, split))
-    if not examples:
-        raise ValueError(f"the {split} data is empty; there is nothing to evaluate")
-    predictor = load_predictor(folder, changes, device=device)
+    keys = dict(changes or {})
+    recipe = _measured_by(recipe, keys.pop("evaluation", {}))
+    check_measures(recipe)
+    examples = _examples(folder, recipe, split)
+    predictor = load_predictor(folder, keys, device=device)
     if is_quantized(folder):
         predictor.network = restored(predictor.network)  # a loss reads the head's own weights
     start, done = time.perf_counter(), 0
@@ -84,8 +86,34 @@ def evaluate(
         if progress is not None:
             progress(done, len(examples))
 
-    outcome = load_task(folder).score(predictor, examples, advance)
+    task = TASKS[recipe.objective.kind](recipe, predictor.vocabulary)
+    outcome = task.score(predictor, examples, advance)
     return Evaluation(split, outcome, time.perf_counter() - start)
+
+
+def _measured_by(recipe: Recipe, given: Any) -> Recipe:
+    """The recipe with other values for some keys of `[evaluation]`."""
+    kind, own = type(recipe.evaluation), recipe.evaluation.model_dump()
+    try:
+        evaluation = kind.model_validate(own | given if isinstance(given, dict) else given)
+    except ValidationError as error:
+        raise explain(error, kind, lambda key: "evaluation") from None
+    return recipe.model_copy(update={"evaluation": evaluation})
+
+
+def _examples(folder: Path, recipe: Recipe, split: Split) -> list[Example]:
+    """The rows of a split; none where vectors of words are measured by files alone."""
+    if TASKS[recipe.objective.kind].has_words and split not in splits(recipe.data):
+        if recipe.evaluation.similarity or recipe.evaluation.analogies:
+            return []
+        raise ValueError(
+            f"{folder} has no {split} data; measure its vectors by files: "
+            "evaluation.similarity=FILE, evaluation.analogies=FILE"
+        )
+    examples = list(read(recipe.data, split))
+    if not examples:
+        raise ValueError(f"the {split} data is empty; there is nothing to evaluate")
+    return examples
 
 
 def _with_files(recipe: Recipe, files: Sequence[str]) -> Recipe:

@@ -52,14 +52,7 @@ def prepare(run: Run, recipe: Recipe) -> Job:
     """
     device = pick_device(recipe.training.device)
     kind = TASKS[recipe.objective.kind]
-    # what is wrong in a recipe is told before an hour of tokenizing
-    make(recipe.evaluation.metrics, recipe.evaluation)
-    if recipe.evaluation.metrics and not kind.takes_metrics:
-        raise ValueError(
-            f"evaluation.metrics: the objective '{recipe.objective.kind}' has measures of its own; "
-            "leave it out"
-        )
-    check_word_files(recipe.evaluation, recipe.objective.kind, measured=kind.has_words)
+    check_measures(recipe)  # what is wrong in a recipe is told before an hour of tokenizing
     begin = None if recipe.model.start is None else Begin.read(recipe.model.start)
     check_keys(recipe, begin)
     if Vocabulary.exists(run.folder, text=kind.reads_text):
@@ -89,6 +82,22 @@ def prepare(run: Run, recipe: Recipe) -> Job:
             part.compile(dynamic=True)
     d_model = int(config.model_dump()["d_model"])
     return Job(run, recipe, task, stores["train"], stores.get("valid"), network, d_model, anew)
+
+
+def check_measures(recipe: Recipe) -> None:
+    """That what is to be measured goes with the objective, and its files are there and right.
+
+    Raises:
+        ValueError: it is not so.
+    """
+    kind = TASKS[recipe.objective.kind]
+    make(recipe.evaluation.metrics, recipe.evaluation)
+    if recipe.evaluation.metrics and not kind.takes_metrics:
+        raise ValueError(
+            f"evaluation.metrics: the objective '{recipe.objective.kind}' has measures of its own; "
+            "leave it out"
+        )
+    check_word_files(recipe.evaluation, recipe.objective.kind, measured=kind.has_words)
 
 
 def make_task(recipe: Recipe, examples: Iterable[Example], begin: Begin | None = None) -> Task:
