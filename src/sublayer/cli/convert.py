@@ -12,7 +12,7 @@ from sublayer.cli.loading import loading
 
 def convert(
     source: Annotated[
-        Path, typer.Argument(help="A run, a Hugging Face folder, or a name on its hub.")
+        Path, typer.Argument(help="A run, a Hugging Face folder or name, a file of word vectors.")
     ],
     target: Annotated[Path, typer.Argument(help="The new folder, or file.")],
     to: Annotated[
@@ -35,6 +35,7 @@ def convert(
     sublayer convert old-folder new-folder --to huggingface --pickle
     sublayer convert runs/en-de deployed --to ctranslate2 --verify
     sublayer convert runs/words words.vec --to vec
+    sublayer convert glove.6B.100d.txt runs/glove
 
     --verify runs both on the same random inputs, layer for layer, and fails where they differ by
     more than 0.0001; with CTranslate2, log-probabilities by 0.001, and greedy texts token by token.

@@ -63,12 +63,26 @@ def _words(
     vocab_size: int, before: list[normalizers.Normalizer], texts: Iterable[str]
 ) -> Tokenizer:
     """Pieces are what stands between white space; decoding joins them with one space."""
-    tokenizer = Tokenizer(models.WordLevel(unk_token=TOKENS[3]))
+    tokenizer = _between_spaces(models.WordLevel(unk_token=TOKENS[3]), before)
+    return _most_frequent(tokenizer, vocab_size, texts)
+
+
+def of_words(words: Iterable[str], *, lowercase: bool) -> Tokenizer:
+    """A tokenizer of kind `words` that has these in their order, the special ones first."""
+    vocabulary = {piece: id for id, piece in enumerate(dict.fromkeys([*TOKENS, *words]))}
+    before: list[normalizers.Normalizer] = [normalizers.Lowercase()] if lowercase else []
+    tokenizer = _between_spaces(models.WordLevel(vocabulary, unk_token=TOKENS[3]), before)
+    tokenizer.add_special_tokens(list(TOKENS))
+    return tokenizer
+
+
+def _between_spaces(model: models.Model, before: list[normalizers.Normalizer]) -> Tokenizer:
+    tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence(before)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(SPELT_LIKE_SPECIAL, "isolated")]
     )
-    return _most_frequent(tokenizer, vocab_size, texts)
+    return tokenizer
 
 
 def _letters(

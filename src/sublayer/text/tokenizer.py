@@ -13,7 +13,7 @@ from tokenizers import Tokenizer as Pipeline
 from sublayer.config.files import atomic_write, dump_json, load_json
 from sublayer.config.schema import TokenizerSection, TokenizerSide
 from sublayer.text.codec import Codec, ForeignCodec, LearnedCodec
-from sublayer.text.kinds import WORD_BEGIN, WORD_END, learn
+from sublayer.text.kinds import WORD_BEGIN, WORD_END, learn, of_words
 from sublayer.text.sentencepiece import SentencePieceCodec
 from sublayer.text.special import MASK, TOKENS, Framing, Special, Spelling, sentinel
 
@@ -58,6 +58,11 @@ class Tokenizer:
         tokenizer = cls(LearnedCodec(pipeline), Special())
         tokenizer.add(extra)
         return tokenizer
+
+    @classmethod
+    def of_words(cls, words: Iterable[str], *, lowercase: bool) -> Tokenizer:
+        """A vocabulary of kind `words` that has these in their order, behind the special ids."""
+        return cls(LearnedCodec(of_words(words, lowercase=lowercase)), Special())
 
     def add(self, extra: Sequence[str]) -> None:
         """Special tokens behind the others; what there is one for already is left out.

@@ -1,4 +1,4 @@
-"""Models from one form into another: ours, Hugging Face's transformers', and CTranslate2's."""
+"""Models from one form into another: ours, transformers', CTranslate2's, files of vectors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import nn
 from sublayer.config.files import atomic_folder, check_new, dump_json, load_json
 from sublayer.config.objective import ClassifyObjective, EmbedObjective
 from sublayer.config.schema import Recipe
-from sublayer.data.vectors import read_vectors, write_vectors
+from sublayer.data.vectors import write_vectors
 from sublayer.generation.stopping import Stops
 from sublayer.models.base import EncoderDecoder, FamilyConfig, ImageEncoder, LanguageModel
 from sublayer.models.hub import load_network, network_tensors, read_config, write_tensors
@@ -38,6 +38,7 @@ from sublayer.text.codec import LearnedCodec
 from sublayer.text.huggingface import FILES, write_tokenizers
 from sublayer.text.special import Framing
 from sublayer.training.run import THEIRS, open_run
+from sublayer.training.vectors import make_run, words_of_file
 
 Form = Literal["huggingface", "sublayer", "ctranslate2", "vec"]
 BESIDE = (".json", ".txt", ".model", ".spm")
@@ -67,7 +68,7 @@ def convert(
     and `model.safetensors`, and in a folder `huggingface` all else that the source had. `to`
     "ctranslate2" is for models that write text, with the files of their tokenizers; padding and
     begin are never written there, as here. `to` "vec" is a file of the vectors of words, in the
-    form of word2vec.
+    form of word2vec; such a file, as `source`, becomes a run.
 
     Raises:
         ValueError: `source` is no model, is of that form already, or has no such form; or `target`
@@ -75,6 +76,10 @@ def convert(
     """
     source = local_folder(source, pickle=weights is not read_safetensors)
     check_new(target)
+    if source.is_file():
+        if to != "sublayer":
+            raise ValueError(f"{source} is a file; one of word vectors becomes a run without --to")
+        return make_run(source, target), source
     model = _read(source, weights)
     if to == "vec":
         _write_vec(model, source, target)
@@ -105,7 +110,7 @@ def convert(
 def differences(network: nn.Module, theirs: Path) -> list[Difference]:
     """`--verify`: our network beside the folder of theirs, or the file of its vectors."""
     if isinstance(network, WordVectors) and theirs.is_file():
-        words, vectors = read_vectors(theirs)
+        words, vectors = words_of_file(theirs)
         own = network.table.detach().numpy()[-len(words) :]
         return [Difference("vectors", float(np.abs(own - vectors).max()))]
     if (theirs / EXPORTED).exists():

@@ -1,4 +1,4 @@
-"""Vectors of words that a model begins with, from a file or another run."""
+"""Vectors of words from a file, or another run: what a model begins with, or all of one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,26 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from sublayer.config.data import TextData
+from sublayer.config.files import atomic_folder, write_recipe
+from sublayer.config.objective import WordsObjective
+from sublayer.config.schema import (
+    ModelSection,
+    Recipe,
+    TokenizerSection,
+    TokenizerSide,
+    Training,
+)
 from sublayer.data.vectors import read_vectors
 from sublayer.layers.embedding import TokenEmbedding
-from sublayer.models.hub import load_network
+from sublayer.models.base import configure
+from sublayer.models.hub import load_network, network_tensors, write_config, write_tensors
 from sublayer.models.vectors import WordVectors
 from sublayer.tasks import Vocabulary
+from sublayer.tasks.neighbours import as_word_vectors
+from sublayer.text.special import TOKENS
+from sublayer.text.tokenizer import Tokenizer, Tokenizers
+from sublayer.training.run import Run
 
 
 def word_vectors(source: str) -> tuple[Sequence[str | None], NDArray[np.float32]]:
@@ -39,6 +54,52 @@ def word_vectors(source: str) -> tuple[Sequence[str | None], NDArray[np.float32]
         table = tables[0].weight
     assert tokenizers is not None, "a table of words has a vocabulary"
     return tokenizers.source.tokens, table.detach().numpy()
+
+
+def words_of_file(source: Path) -> tuple[list[str], NDArray[np.float32]]:
+    """Words and vectors of a `.vec` file, but those that are spelt like special tokens.
+
+    Raises:
+        ValueError: as `read_vectors`, or no word is left.
+    """
+    words, vectors = read_vectors(source)
+    kept = [row for row, word in enumerate(words) if word not in TOKENS]
+    if not kept:
+        raise ValueError(f"{source} has no words: give a file of word vectors")
+    return [words[row] for row in kept], vectors[kept]
+
+
+def make_run(source: Path, target: Path) -> WordVectors:
+    """Make a run without data of a `.vec` file: word2vec, whose output is that before training.
+
+    Inputs are lower-cased if all words are.
+
+    Raises:
+        ValueError: as `words_of_file`.
+    """
+    words, vectors = words_of_file(source)
+    lowercase = all(word == word.lower() for word in words)
+    both = Tokenizer.of_words(words, lowercase=lowercase)
+    side = TokenizerSide(kind="words", vocab_size=max(both.vocab_size, 8), lowercase=lowercase)
+    width = vectors.shape[1]
+    recipe = Recipe(
+        data=TextData(kind="text", train=[]),
+        tokenizer=TokenizerSection(shared=side),
+        model=ModelSection.model_validate({"family": "word2vec", "d_model": width}),
+        objective=WordsObjective(kind="words"),
+        training=Training(steps=1),
+    )
+    config = configure("word2vec", d_model=width, vocab_size=both.vocab_size)
+    network = as_word_vectors(config.build())
+    with torch.no_grad():
+        network.input.table.weight[: len(TOKENS)] = 0.0
+        network.input.table.weight[len(TOKENS) :] = torch.from_numpy(vectors)
+    with atomic_folder(target) as folder:
+        write_recipe(recipe, Run(folder).recipe)
+        write_config(config, "word2vec", folder)
+        Vocabulary(Tokenizers(both, both)).save(folder)
+        write_tensors(network_tensors(network), Run(folder).weights)
+    return network
 
 
 def tables_of(network: nn.Module) -> list[nn.Embedding]:
