@@ -62,10 +62,71 @@ def test_one_value_is_for_all_cells_and_makes_no_name(file):
 
 
 def test_the_later_of_two_for_one_key_wins(file):
-    one = read_comparison(file, ["seed=1,2", "seed=3"], budget=STEPS)
-    assert [cell.recipe.seed for cell in one.cells] == [3]
-    two = read_comparison(file, ["seed=3", "seed=1,2"], budget=STEPS)
-    assert [cell.recipe.seed for cell in two.cells] == [1, 2]
+    one = read_comparison(file, ["training.clip=1,2", "training.clip=3"], budget=STEPS)
+    assert [cell.recipe.training.clip for cell in one.cells] == [3]
+    two = read_comparison(file, ["training.clip=3", "training.clip=1,2"], budget=STEPS)
+    assert [cell.recipe.training.clip for cell in two.cells] == [1, 2]
+
+
+def test_a_grid_that_the_command_line_replaces_may_be_empty(file):
+    path = write(file, RECIPE + '[compare]\nbudget = "1 step"\ngrid = { model.norm = [] }\n')
+    both = read_comparison(path, ["model.norm=pre,post"])
+    assert [cell.name for cell in both.cells] == ["norm=pre", "norm=post"]
+    assert [cell.name for cell in read_comparison(path, ["model.norm=pre"]).cells] == ["compare"]
+
+
+LENGTH = "training.%s does nothing in a comparison: the budget takes its place; leave it out"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        (["training.steps=1,2"], "steps"),
+        (["training.minutes=3"], "minutes"),
+        (["training={epochs=1},{epochs=2}"], "epochs"),
+        (["training={steps=5,batch_tokens=64}"], "steps"),
+    ],
+)
+def test_a_length_is_no_key_on_the_command_line(file, overrides, key):
+    with pytest.raises(ValueError, match=LENGTH % key):
+        read_comparison(file, overrides, budget=STEPS)
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ("grid = { training.steps = [1, 2] }", "steps"),
+        ("cells = [{ name = 'long', training.epochs = 9 }]", "epochs"),
+        ("quick = { budget = '1 step', changes = { training.minutes = 1 } }", "minutes"),
+    ],
+)
+def test_a_length_is_no_key_in_a_file(file, section, key):
+    path = write(file, f'{RECIPE}[compare]\nbudget = "1 step"\n{section}\n')
+    with pytest.raises(ValueError, match=LENGTH % key):
+        read_comparison(path, quick="quick" in section)
+
+
+def test_a_section_that_is_laid_over_whole_needs_no_length(file):
+    (cell,) = read_comparison(file, ["training={batch_tokens=64}"], budget=STEPS).cells
+    assert cell.recipe.training.batch_tokens == 64
+
+
+def test_seeds_are_no_cells(file):
+    with pytest.raises(ValueError, match="seed is no key to compare by; --seeds 3 varies it"):
+        read_comparison(file, ["seed=1,2"], budget=STEPS)
+    (cell,) = read_comparison(file, ["seed=7"], budget=STEPS).cells
+    assert cell.recipe.seed == 7
+
+
+def test_a_long_name_is_a_short_folder_of_its_own(file):
+    names = [300 * "ä" + end for end in "ab"]
+    cells = ", ".join(f"{{ name = '{name}' }}" for name in names)
+    path = write(file, f'{RECIPE}[compare]\nbudget = "1 step"\ncells = [{cells}]\n')
+    one, two = read_comparison(path).cells
+    assert [one.name, two.name] == names
+    assert one.folder != two.folder
+    assert {folder[:90] for folder in (one.folder, two.folder)} == {90 * "ä"}
+    assert all(len(cell.folder.encode()) <= 200 for cell in (one, two))
 
 
 @pytest.mark.parametrize(
@@ -171,6 +232,8 @@ quick = { budget = "20 steps", changes = { training.schedule.warmup = 7 } }
         ("10 minutes", Budget(10.0, "minutes"), "10 minutes"),
         ("0.5 min", Budget(0.5, "minutes"), "0.5 minutes"),
         ("12345678 steps", Budget(12345678.0, "steps"), "12345678 steps"),
+        ("0.00001 minutes", Budget(1e-5, "minutes"), "1e-05 minutes"),
+        ("1e-3 minutes", Budget(1e-3, "minutes"), "0.001 minutes"),
         ("1.5e15 FLOPs", Budget(1.5e15, "flops"), "1.5e+15 FLOPs"),
     ],
 )
@@ -181,7 +244,19 @@ def test_budgets(text, budget, told):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "10", "ten steps", "-1 steps", "0 steps", "1.5 steps", "1e999 flops", "1.2.3 min"]
+    "text",
+    [
+        "",
+        "10",
+        "ten steps",
+        "-1 steps",
+        "0 steps",
+        "1.5 steps",
+        "1e999 flops",
+        "1e-999 min",
+        "1e-3 steps",
+        "1.2.3 min",
+    ],
 )
 def test_no_budgets(text):
     with pytest.raises(ValueError, match="is no budget"):
@@ -219,6 +294,7 @@ def test_mistakes_in_lists_of_values(file, overrides, message):
         ('grid = { model.norm = "pre" }', "compare.grid.model.norm is 'pre'; give a list"),
         ("cells = [{ model.norm = 'pre' }]", "cell 1 of .* has no name"),
         ("cells = [{ name = 'a', seed = 1 }, { name = 'a', seed = 2 }]", "'a' is there twice"),
+        ("cells = [{ name = '???' }]", r"cell '\?\?\?' has nothing in its name that a folder"),
         ('base = "nothing.toml"', "no such recipe"),
         ('base = "compare.toml"', "is a comparison; name a recipe"),
     ],

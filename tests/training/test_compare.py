@@ -225,7 +225,7 @@ def test_flops_that_are_not_counted_are_no_budget(make_comparison, tmp_path, in_
     keys = (f"data={data}", "objective.kind=words")
     model = ("model={family='word2vec',d_model=8}", "tokenizer.shared={kind='words',vocab_size=16}")
     words = make_comparison(
-        *keys, *model, "evaluation={metrics=[]}", "seed=1,2", budget=Budget(1e6, "flops")
+        *keys, *model, "evaluation={metrics=[]}", "training.clip=1,2", budget=Budget(1e6, "flops")
     )
     with pytest.raises(ValueError, match="word2vec has no matrix products to count; give the budg"):
         compare(words, tmp_path / "out", Heard())

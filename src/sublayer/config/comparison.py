@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,9 @@ from sublayer.config.section import Section
 
 MOST = 1000
 """Cells: a grid of more is a slip, and would not end."""
+LONGEST = 200
+"""Bytes of a folder's name; file systems take 255, some less."""
+LENGTHS = ("training.steps", "training.minutes", "training.epochs")
 Table = dict[str, Any]
 
 
@@ -37,7 +41,8 @@ class Budget:
         Raises:
             ValueError: it is none of these.
         """
-        match = re.fullmatch(r"\s*([\d.]+(?:e\+?\d+)?)\s*(min|minute|step|flop)s?\s*", text.lower())
+        number, unit = r"[\d.]+(?:e[+-]?\d+)?", "min|minute|step|flop"
+        match = re.fullmatch(rf"\s*({number})\s*({unit})s?\s*", text.lower())
         try:
             amount = float(match[1]) if match else 0.0
         except ValueError:
@@ -98,8 +103,12 @@ class Cell:
 
     @property
     def folder(self) -> str:
-        """The name as that of a folder."""
-        return re.sub(r"[^\w.=+-]+", "-", self.name).strip("-.")
+        """The name as that of a folder; of a long one the beginning, and a hash of all."""
+        plain = re.sub(r"[^\w.=+-]+", "-", self.name).strip("-.")
+        if len(plain.encode()) <= LONGEST:
+            return plain
+        end = sha256(plain.encode()).hexdigest()[:12]
+        return f"{plain.encode()[: LONGEST - 13].decode(errors='ignore')}-{end}"
 
 
 @dataclass(frozen=True)
@@ -140,7 +149,6 @@ def read_comparison(
         raise ValueError(f"{path} has no budget; give --minutes 10 or --budget '500 steps'")
     grid = dict(_leaves(section.grid))
     fixed = dict(_leaves(shorter.changes)) if quick and shorter else {}
-    _check_grid(grid, path)
     for override in overrides:
         key, values = _values(override)
         (fixed if len(values) > 1 else grid).pop(key, None)
@@ -148,12 +156,11 @@ def read_comparison(
             grid[key] = values
         else:
             fixed[key] = values[0]
+    _check_grid(grid, path)
+    for changes in (fixed, *section.cells, *({key: v} for key in grid for v in grid[key])):
+        _refuse_lengths(changes)
     cells = tuple(_cells(path, table, section, grid, fixed))
-    for i, cell in enumerate(cells):
-        if cell.folder in {other.folder for other in cells[:i]}:
-            raise ValueError(
-                f"cell '{cell.name}' is there twice; give each value and each name once"
-            )
+    _check_names(cells)
     return Comparison(
         cells,
         budget or Budget.parse(str(said)),
@@ -189,10 +196,21 @@ def _leaves(table: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]
 
 
 def _check_grid(grid: Mapping[str, Any], path: Path) -> None:
+    """That every key has values, and none is a seed, which would make each a cell of its own."""
+    if "seed" in grid:
+        raise ValueError("seed is no key to compare by; --seeds 3 varies it within each cell")
     for key, values in grid.items():
         if not isinstance(values, list) or not values:
             raise ValueError(
                 f"{path}: compare.grid.{key} is {values!r}; give a list with one value or more"
+            )
+
+
+def _refuse_lengths(changes: Mapping[str, Any]) -> None:
+    for key, _ in _leaves(changes):
+        if key in LENGTHS:
+            raise ValueError(
+                f"{key} does nothing in a comparison: the budget takes its place; leave it out"
             )
 
 
@@ -207,9 +225,6 @@ def _cells(
     total = math.prod(len(values) for values in grid.values()) * max(1, len(section.cells))
     if total > MOST:
         raise ValueError(f"{total:,} cells are more than {MOST:,}; give fewer values")
-    shared = deepcopy(table)
-    if isinstance(training := shared.setdefault("training", {}), dict):
-        training.setdefault("steps", 1)  # the budget takes its place
     for number, own in enumerate(section.cells or [{}]):
         name = own.get("name")
         if section.cells and (not isinstance(name, str) or not name.strip()):
@@ -222,15 +237,33 @@ def _cells(
                 f"{_short(key, grid)}={_text(value)}"
                 for key, value in zip(grid, values, strict=True)
             ]
-            yield _cell(path, " ".join(parts) or path.stem, shared, changes, fixed)
+            yield _cell(path, " ".join(parts) or path.stem, table, changes, fixed)
+
+
+def _check_names(cells: Sequence[Cell]) -> None:
+    """That every cell has a folder of its own."""
+    seen = set()
+    for cell in cells:
+        if not cell.folder:
+            raise ValueError(
+                f"cell '{cell.name}' has nothing in its name that a folder could be named by; "
+                "give it a name with letters or digits"
+            )
+        if cell.folder in seen:
+            raise ValueError(
+                f"cell '{cell.name}' is there twice; give each value and each name once"
+            )
+        seen.add(cell.folder)
 
 
 def _cell(
-    path: Path, name: str, shared: Table, changes: Mapping[str, Any], fixed: Mapping[str, Any]
+    path: Path, name: str, table: Table, changes: Mapping[str, Any], fixed: Mapping[str, Any]
 ) -> Cell:
-    whole = deepcopy(shared)
+    whole = deepcopy(table)
     for key, value in {**changes, **fixed}.items():
         lay_over(whole, key, value)
+    if isinstance(training := whole.setdefault("training", {}), dict):
+        training.setdefault("steps", 1)  # the budget takes its place
     written = {key: f"{key}={_text(value)}" for key, value in {**changes, **fixed}.items()}
     return Cell(name, changes, make_recipe(whole, f"cell '{name}': {path}", written))
 
