@@ -4,15 +4,15 @@
 
 RUN is a finished run from text to text with one vocabulary, TEXT a file of one source a line. Both
 start as a new process, load, tokenize, search and write; seconds and peak memory are those of the
-process, medians of the rounds, in which the peers take turns. CTranslate2 has one thread of one
-worker, or one of each of two workers.
+process and of what it starts, medians of the rounds, in which the peers take turns. Memory that
+several share counts once. CTranslate2 has one thread of one worker, or one of each of two workers;
+ours one process of two threads, or two of one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event, Thread
 from time import perf_counter
 
 from ctranslate2 import Translator
@@ -50,15 +51,34 @@ def translate(folder: Path, text: Path, output: Path, workers: int, beam: int) -
 
 
 def measured(command: Sequence[str]) -> tuple[float, float]:
-    """Seconds and peak MiB of a process."""
-    start = perf_counter()
+    """Seconds and peak MiB of a process and its children, looked at ten times a second."""
+    start, done, most = perf_counter(), Event(), [0.0]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
+
+    def watch() -> None:
+        while not done.wait(0.1):
+            most[0] = max(most[0], memory(process.pid))
+
+    watcher = Thread(target=watch)
+    watcher.start()
+    process.wait()
     seconds = perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
+    done.set()
+    watcher.join()
     if process.returncode:
         raise SystemExit(f"{' '.join(command)}: status {process.returncode}")
-    return seconds, used.ru_maxrss / 1024
+    return seconds, most[0]
+
+
+def memory(pid: int) -> float:
+    """MiB of a process and of those it started, what they share divided among them."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:  # it has ended
+        return 0.0
+    own = int(rollup.split("Pss:")[1].split()[0]) / 1024
+    return own + sum(memory(int(child)) for child in children)
 
 
 def compare(run: Path, text: Path, beam: int, rounds: int) -> str:
@@ -75,11 +95,8 @@ def compare(run: Path, text: Path, beam: int, rounds: int) -> str:
         again = [sys.executable, __file__, str(theirs), str(text), "--beam", str(beam)]
         peers = {
             **{
-                f"sublayer int8, batch_tokens={tokens}": [
-                    *(sublayer, "predict", str(ours), f"batch_tokens={tokens}"),
-                    *common,
-                ]
-                for tokens in (2048, 16384)
+                f"sublayer int8, {keys}": [sublayer, "predict", str(ours), *keys.split(), *common]
+                for keys in ("workers=2", "workers=2 batch_tokens=8192", "workers=1")
             },
             "CTranslate2 int8": [*again, "--peer", str(output), "--workers", "1"],
             "CTranslate2 int8, two workers": [*again, "--peer", str(output), "--workers", "2"],
