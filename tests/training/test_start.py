@@ -244,8 +244,12 @@ def test_loss_that_is_no_number_names_the_first_bad_module(make_recipe, tmp_path
     monkeypatch.setattr(FeedForward, "forward", spoiled)
     with pytest.raises(
         ValueError, match=r"step 4: .* first bad: output of encoder\.blocks\.0\.feedforward\.layer"
-    ):
+    ) as error:
         train(make_recipe("training.evaluate=100 %"), tmp_path / "run")
+    # a run goes on with its own recipe only, and what is to be changed is in it
+    assert str(error.value).endswith("or train in float32, and give another --out")
+    with pytest.raises(ValueError, match="is a run of another recipe"):
+        train(make_recipe("training.schedule.lr=1e-4"), tmp_path / "run", resume=True)
 
 
 def test_out_of_memory_says_what_to_change(make_recipe, tmp_path, monkeypatch):

@@ -133,7 +133,7 @@ class Trainer:
         return (
             f"step {self.progress.step + 1}: the loss or its gradient is not a finite number; "
             f"first bad: {where}; lower training.schedule.lr, raise its warmup, "
-            "or train in float32, then go on with --resume"
+            "or train in float32, and give another --out"
         )
 
     def _advance(self, clock: Clock) -> None:
