@@ -231,6 +231,13 @@ def test_flops_that_are_not_counted_are_no_budget(make_comparison, tmp_path, in_
         compare(words, tmp_path / "out", Heard())
 
 
+def test_fewer_flops_than_a_step_takes_are_no_budget(in_process, make_comparison, tmp_path):
+    comparison = make_comparison("model.norm=pre", budget=Budget(1.0, "flops"))
+    words = r"one step takes \d\.\d+e\+\d+ FLOPs, and the budget is 1 FLOPs; give several times as"
+    with pytest.raises(ValueError, match=words):
+        compare(comparison, tmp_path / "out", Heard())
+
+
 def test_minutes_end_every_run(in_process, make_comparison, tmp_path):
     budget = Budget(0.01, "minutes")
     found = compare(

@@ -19,12 +19,13 @@ import numpy as np
 
 from sublayer.config.comparison import Budget
 from sublayer.config.errors import sentence
-from sublayer.config.files import atomic_folder, atomic_write, dump_json, load_object
+from sublayer.config.files import atomic_folder, atomic_write, dump_json
 from sublayer.config.schema import Recipe
 from sublayer.data.source import Split, read, splits
 from sublayer.data.store import Store
 from sublayer.tasks import TASKS, Task, Vocabulary
 from sublayer.training.begin import Begin
+from sublayer.training.comparison_files import RESULT, read_plan
 from sublayer.training.cost import Cost
 from sublayer.training.display import Display
 from sublayer.training.evaluate import evaluate
@@ -33,8 +34,6 @@ from sublayer.training.prepare import make_task, model_config, tokenize
 from sublayer.training.run import Run
 from sublayer.training.start import claim, train
 
-RESULT = "result.json"
-PLAN = "plan.json"
 SAMPLE = 100
 """Batches that the cost of a step is told from."""
 
@@ -48,7 +47,7 @@ def run_cell(root: Path, cell: str, seed: int) -> None:
         ValueError: the recipe does not fit its data, or the loss is no longer a number.
         MemoryError: the batches do not fit.
     """
-    plan = load_object(root / PLAN)
+    plan = read_plan(root)
     recipe = Recipe.model_validate_json(json.dumps(plan["cells"][cell]["recipe"]), strict=True)
     recipe = recipe.model_copy(update={"seed": recipe.seed + seed})
     shared = _shared_data(recipe, root)
@@ -129,7 +128,8 @@ def _bounded(recipe: Recipe, budget: Budget, cost: Cost) -> Recipe:
     """The recipe with the budget as its length.
 
     Raises:
-        ValueError: the budget is in FLOPs, and the model has none that are counted.
+        ValueError: the budget is in FLOPs, and the model has none that are counted, or one step
+            takes more.
     """
     bounds: dict[str, Any] = {"steps": None, "epochs": None, "minutes": None}
     if budget.unit == "minutes":
@@ -143,7 +143,12 @@ def _bounded(recipe: Recipe, budget: Budget, cost: Cost) -> Recipe:
                 f"family {recipe.model.family} has no matrix products to count; "
                 "give the budget in minutes or steps"
             )
-        bounds["steps"] = max(1, round(budget.amount / step))
+        if budget.amount < step:
+            raise ValueError(
+                f"one step takes {step:.3g} FLOPs, and the budget is {budget}; "
+                "give several times as many, or a smaller training.batch_tokens"
+            )
+        bounds["steps"] = round(budget.amount / step)
     training = recipe.training.model_copy(update=bounds)
     return recipe.model_copy(update={"training": training})
 

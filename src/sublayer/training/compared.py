@@ -9,8 +9,7 @@ from statistics import mean, median_low, stdev
 from typing import Any
 
 from sublayer.config.comparison import Comparison
-from sublayer.config.files import load_object
-from sublayer.training.cell import RESULT
+from sublayer.training.comparison_files import RESULT, read_result
 
 SHOWN = 4
 """Metrics in a table; the JSON has all."""
@@ -170,8 +169,8 @@ def compared(comparison: Comparison, root: Path, errors: Mapping[tuple[str, int]
     cells = []
     for cell in comparison.cells:
         seeds = tuple(cell.recipe.seed + i for i in range(comparison.seeds))
-        files = [root / cell.folder / f"seed-{seed}" / RESULT for seed in seeds]
-        runs = tuple(load_object(file) for file in files if file.exists())
+        folders = [root / cell.folder / f"seed-{seed}" for seed in seeds]
+        runs = tuple(read_result(run) for run in folders if (run / RESULT).exists())
         failed = {
             seed: errors[cell.folder, seed] for seed in seeds if (cell.folder, seed) in errors
         }
@@ -183,14 +182,7 @@ def compared(comparison: Comparison, root: Path, errors: Mapping[tuple[str, int]
 
 def markdown(found: Compared, pictures: Sequence[Path]) -> str:
     """`comparison.md`."""
-    lines = [
-        "# Comparison",
-        "",
-        f"Budget of each run: {found.budget}. Mean ± standard deviation over seeds, "
-        f"measured on {found.split} data.",
-        "",
-        *_table(*found.rows()),
-    ]
+    lines = ["# Comparison", "", _heading(found), "", *_table(*found.rows())]
     headings, rows = found.length_rows()
     if rows:
         lines += ["", f"## {found.metric} by tokens of the source", "", *_table(headings, rows)]
@@ -201,6 +193,18 @@ def markdown(found: Compared, pictures: Sequence[Path]) -> str:
     for picture in pictures:
         lines += ["", f"![{picture.stem}]({picture.name})"]
     return "\n".join(lines) + "\n"
+
+
+def _heading(found: Compared) -> str:
+    seeds, total = len(found.cells[0].seeds), sum(len(cell.seeds) for cell in found.cells)
+    done = sum(len(cell.runs) + len(cell.errors) for cell in found.cells)
+    told = [f"Budget of each run: {found.budget}."]
+    if found.split is not None:
+        over = "One seed" if seeds == 1 else f"Mean ± standard deviation over {seeds} seeds"
+        told.append(f"{over}, measured on {found.split} data.")
+    if done < total:
+        told.append(f"Not finished: {total - done} of {total} runs are still to come.")
+    return " ".join(told)
 
 
 def _row(cell: ComparedCell, shown: Sequence[str]) -> list[str]:

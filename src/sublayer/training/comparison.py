@@ -9,17 +9,18 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sublayer.config.comparison import Cell, Comparison
-from sublayer.config.files import atomic_write, dump_json, load_json
+from sublayer.config.files import atomic_write, dump_json
 from sublayer.metrics import make
 from sublayer.tasks import TASKS
-from sublayer.training.cell import PLAN, RESULT, split_of
+from sublayer.training.cell import split_of
 from sublayer.training.compared import Compared, compared, markdown
+from sublayer.training.comparison_files import PLAN, RESULT, read_plan
 from sublayer.training.comparison_pictures import draw_lengths, draw_metric
 from sublayer.training.prepare import check_keys
 from sublayer.training.start import differences
@@ -65,23 +66,21 @@ def compare(comparison: Comparison, root: Path, watcher: Watcher) -> Compared:
 
 
 def _train(comparison: Comparison, root: Path, watcher: Watcher, lock: int) -> Compared:
-    """All runs, one after another, and what is written of them."""
+    """All runs, one after another; what is done so far is written after each."""
     errors: dict[tuple[str, int], str] = {}
     runs = [(c, seed) for seed in range(comparison.seeds) for c in comparison.cells]
+    found = _write(comparison, root, errors)
     for number, (cell, seed) in enumerate(runs):
         own = cell.recipe.seed + seed
-        if not (root / cell.folder / f"seed-{own}" / RESULT).exists():
-            watcher.on_run(number + 1, len(runs), cell.name, own)
-            if error := _run(root, cell.folder, seed, lock):
-                errors[cell.folder, own] = error
-                watcher.on_failure(cell.name, own, error)
-        _write(compared(comparison, root, errors), root)
-    found = compared(comparison, root, errors)
+        if (root / cell.folder / f"seed-{own}" / RESULT).exists():
+            continue
+        watcher.on_run(number + 1, len(runs), cell.name, own)
+        if error := _run(root, cell.folder, seed, lock):
+            errors[cell.folder, own] = error
+            watcher.on_failure(cell.name, own, error)
+        found = _write(comparison, root, errors)
     if not any(cell.runs for cell in found.cells):
         raise ValueError(f"no run succeeded; the first failed: {next(iter(errors.values()))}")
-    pictures = [draw_metric(found, root), draw_lengths(found, root)]
-    drawn = [picture for picture in pictures if picture is not None]
-    atomic_write(root / "comparison.md", markdown(found, drawn))
     return found
 
 
@@ -127,11 +126,9 @@ def _claim(comparison: Comparison, root: Path) -> None:
     """Make the folder a comparison's, or find that it is this one's."""
     file, ours = root / PLAN, json.loads(json.dumps(_plan(comparison)))
     if not file.exists():
-        if any(not path.name.startswith(".") for path in root.iterdir()):
-            raise ValueError(f"{root} is not empty and is no comparison; give another --out")
         dump_json(ours, file)
         return
-    theirs = load_json(file)
+    theirs = read_plan(root)
     if theirs["cells"].keys() != ours["cells"].keys():
         raise ValueError(
             f"{root} is a comparison of other cells ({', '.join(list(theirs['cells'])[:3])}, ...); "
@@ -143,11 +140,20 @@ def _claim(comparison: Comparison, root: Path) -> None:
         )
 
 
+def _check_folder(root: Path) -> None:
+    """That there is a comparison or nothing: in what is somebody else's no lock is left."""
+    if not root.exists() or (root / PLAN).exists():
+        return
+    if not root.is_dir():
+        raise ValueError(f"{root} is a file; give another --out")
+    if any(not path.name.startswith(".") for path in root.iterdir()):
+        raise ValueError(f"{root} is not empty and is no comparison; give another --out")
+
+
 @contextmanager
 def _alone(root: Path) -> Iterator[int]:
     """Hold the folder; a process that is given the lock holds it too, until both have ended."""
-    if root.exists() and not root.is_dir():
-        raise ValueError(f"{root} is a file; give another --out")
+    _check_folder(root)
     root.mkdir(parents=True, exist_ok=True)
     with (root / ".lock").open("wb") as file:
         until = time.monotonic() + WAIT
@@ -190,5 +196,13 @@ def _run(root: Path, cell: str, seed: int, lock: int) -> str | None:
     return f"the process ended with status {status}"
 
 
-def _write(found: Compared, root: Path) -> None:
+def _write(comparison: Comparison, root: Path, errors: Mapping[tuple[str, int], str]) -> Compared:
+    """Tables and pictures of what is done by now."""
+    found = compared(comparison, root, errors)
     dump_json(found.as_json(), root / "comparison.json")
+    pictures: list[Path | None] = []
+    if any(cell.runs for cell in found.cells):
+        pictures = [draw_metric(found, root), draw_lengths(found, root)]
+    drawn = [picture for picture in pictures if picture is not None]
+    atomic_write(root / "comparison.md", markdown(found, drawn))
+    return found
