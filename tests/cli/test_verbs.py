@@ -78,8 +78,10 @@ def test_estimate(sublayer, recipe):
     status, out, err = sublayer("estimate", recipe)
     assert (status, err) == (0, "")
     assert "decoder cross-attention" in out
+    assert " tokens on average\n30 target tokens an epoch\n" in out
     _, out, _ = sublayer("estimate", recipe, "--json")
     counted = json.loads(out)
+    assert (counted["unit"], counted["read_per_epoch"]) == ("target token", 30)
     assert counted["parameters"] == sum(part["parameters"] for part in counted["parts"])
     assert counted["tokens_per_second"] > 0
 

@@ -111,6 +111,8 @@ class Task(ABC):
 
     reads_text: ClassVar[bool] = True
     """Whether it has tokenizers."""
+    unit: ClassVar[str] = "token"
+    """One of what goes through the model, as `read` of a batch counts it."""
     numbers: tuple[str, ...] = ("loss", "nll", "perplexity")
     """Validation numbers that the best checkpoint may be chosen by, beside metrics."""
     writes: ClassVar[bool] = False

@@ -28,6 +28,7 @@ BLOCK = 256
 class GloveTask(WordTask):
     """Documents, of which only counts are kept: a row is a block of entries in random order."""
 
+    unit = "count"
     told = "entries"
 
     @property

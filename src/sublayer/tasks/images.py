@@ -129,6 +129,7 @@ class Images(Task):
     """Images with labels."""
 
     reads_text = False
+    unit = "image"
     numbers = ("loss", "nll", "accuracy")
 
     @staticmethod

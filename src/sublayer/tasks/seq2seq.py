@@ -100,6 +100,7 @@ class TextToText(Predictor):
 class Seq2SeqTask(Task):
     """Pairs of texts, an encoder-decoder, teacher forcing."""
 
+    unit = "target token"
     writes = True
 
     @staticmethod

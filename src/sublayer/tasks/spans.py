@@ -169,6 +169,7 @@ def split_at(ids: Sequence[int], signs: Sequence[int]) -> dict[int, list[int]]:
 class Spans(Task):
     """Documents in passages; spans are taken out anew each time, and are to be written."""
 
+    unit = "target token"
     writes = True
     takes_metrics = False
 

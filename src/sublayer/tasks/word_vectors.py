@@ -41,6 +41,7 @@ class WordTask(Task):
     numbers = ("loss", "nll")
     takes_metrics = False
     has_words = True
+    unit = "word"
 
     @staticmethod
     def learn(recipe: Recipe, examples: Examples, given: Tokenizers | None = None) -> Vocabulary:

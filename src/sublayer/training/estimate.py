@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -13,13 +14,13 @@ from typing import Any
 
 import numpy as np
 from torch import nn
+from torch.nn.utils import clip_grad_norm_
 
 from sublayer.config.schema import Recipe
-from sublayer.data.batch import Step
 from sublayer.data.example import Example
+from sublayer.data.order import Indices, Order
 from sublayer.data.pair import Pair
 from sublayer.data.source import read
-from sublayer.data.store import Store
 from sublayer.models.base import EncoderDecoder, LanguageModel
 from sublayer.scaling.count import Count
 from sublayer.scaling.field import receptive_field
@@ -41,8 +42,13 @@ STEPS = 5
 class Estimate:
     """The cost of a run; lengths are means over a sample, ends included."""
 
+    unit: str
+    """What speed is counted in."""
     examples: int
+    read: float
+    """Of these units in an epoch."""
     source_tokens: float
+    """0 for vectors of words, which know no examples apart."""
     target_tokens: float
     """0 where there is no second part to a model."""
     count: Count
@@ -51,14 +57,16 @@ class Estimate:
     receptive_field: int | None
     """Tokens that the next one follows from, at most; None: as many as there are."""
     tokens_per_second: float
-    """Target tokens, or tokens read, or images, measured in a few steps on this machine."""
+    """Of the unit, measured in a few steps on this machine."""
     epochs: float
     minutes: float
 
     def as_json(self) -> dict[str, Any]:
         """Numbers under the names that the table shows."""
         return {
+            "unit": self.unit,
             "examples": self.examples,
+            "read_per_epoch": self.read,
             "source_tokens_per_example": self.source_tokens,
             "target_tokens_per_example": self.target_tokens,
             "parameters": self.count.parameters,
@@ -89,21 +97,28 @@ def estimate(recipe: Recipe) -> Estimate:
     network = config.build()
     task.check(network)
     with TemporaryDirectory() as folder:
-        store = tokenize(task, sample, Path(folder, "train"))
-        batches = _batches(task, store)
+        order = task.order(tokenize(task, sample, Path(folder, "train")))
+        numbers = list(order.epoch(0))
+        random = np.random.default_rng(recipe.seed)
+        batches = [task.collate(order.rows(one), random) for one in numbers]
+        by_size = sorted(range(len(batches)), key=lambda i: batches[i].read)
+        spread = [by_size[i * (len(batches) - 1) // STEPS] for i in range(STEPS + 1)]
+        rate = _rate(network.to(device), task, order, [numbers[i] for i in spread])
     read_in_sample = sum(batch.read for batch in batches)
     cost = Cost.of(config.build, batches)
-    rate = _rate(network.to(device), task, batches)
-    epoch_minutes = read_in_sample / len(sample) * examples / rate / 60
+    read_in_epoch = read_in_sample / len(sample) * examples
+    epoch_minutes = read_in_epoch / rate / 60
     bounds = (
         t.epochs and t.epochs * epoch_minutes,
         t.minutes,
         t.steps and t.steps * t.accumulate * read_in_sample / len(batches) / rate / 60,
     )
     minutes = min(bound for bound in bounds if bound is not None)
-    source, target = (*cost.lengths, 0.0)[:2]
+    source, target = (0.0, 0.0) if task.has_words else (*cost.lengths, 0.0)[:2]
     return Estimate(
+        task.unit,
         examples,
+        read_in_epoch,
         source,
         target,
         cost.count,
@@ -123,34 +138,27 @@ def _head(stream: Iterator[Example]) -> tuple[int, list[Example]]:
     return sum(len(e.targets) if isinstance(e, Pair) else 1 for e in whole), sample
 
 
-def _batches(task: Task, store: Store) -> list[Step]:
-    """An epoch of the sample."""
-    order, random = task.order(store), np.random.default_rng(task.recipe.seed)
-    return [task.collate(order.rows(indices), random) for indices in order.epoch(0)]
+def _rate(network: nn.Module, task: Task, order: Order, batches: Sequence[Indices]) -> float:
+    """What is read a second: the median of training steps, batches being made in that time.
 
-
-def _rate(network: nn.Module, task: Task, batches: list[Step]) -> float:
-    """Tokens a second: the median of training steps on batches of evenly spread lengths.
-
-    One more step, which is not timed, goes before them.
+    The first step is not timed.
     """
-    t = task.recipe.training
+    t, random = task.recipe.training, np.random.default_rng(task.recipe.seed)
     device = next(network.parameters()).device
     products = product_type(t.precision, device)
     objective, optimizer = task.objective(), make_optimizer(network.train(), t.optimizer, products)
     context = autocast(t.precision, device)
 
-    def seconds(batch: Step) -> float:
+    def speed(numbers: Indices) -> float:
         start = time.perf_counter()
+        batch = task.training_batch(order.rows(numbers), random)
         optimizer.zero_grad(set_to_none=True)
         with context:
             loss = objective(network, batch.to(device))
         (loss.total / loss.tokens).backward()
+        clip_grad_norm_(network.parameters(), t.clip or math.inf, foreach=True)
         optimizer.step()
         loss.total.item()  # waits for a GPU
-        return time.perf_counter() - start
+        return batch.read / (time.perf_counter() - start)
 
-    by_size = sorted(batches, key=lambda batch: batch.read)
-    chosen = [by_size[i * (len(by_size) - 1) // STEPS] for i in range(STEPS + 1)]
-    seconds(chosen[0])
-    return median(batch.read / seconds(batch) for batch in chosen[1:])
+    return median([speed(numbers) for numbers in batches][1:])
