@@ -207,6 +207,42 @@ def test_the_vector_is_read_at_every_step_as_chos():
     torch.testing.assert_close(found, torch.stack(logits), rtol=1e-4, atol=1e-5)
 
 
+def lstm_step(layers, layer, x, h, c):
+    """Hochreiter & Schmidhuber 1997 with a forget gate, written out; gates in PyTorch's order."""
+    read = getattr(layers, f"weight_ih_l{layer}") @ x + getattr(layers, f"bias_ih_l{layer}")
+    recalled = getattr(layers, f"weight_hh_l{layer}") @ h + getattr(layers, f"bias_hh_l{layer}")
+    i, f, g, o = (read + recalled).chunk(4)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("backwards", [True, False])
+def test_the_states_of_a_source_read_backwards_begin_the_decoder_as_sutskevers(backwards):
+    """Sutskever et al. 2014, sections 2 and 3.3: of each layer, and of rows with padding too."""
+    keys = {"attention": "none", "vector": "start", "cell": "lstm", "n_layers": 2}
+    network = made(**keys, backwards=backwards)
+    for layers in (network.encoder.layers, network.decoder.layers):
+        for name, p in layers.named_parameters():
+            if "bias" in name:
+                nn.init.normal_(p)
+    found = network(SOURCE, TARGET, VALID)
+    for row, length in enumerate(VALID.sum(1).tolist()):
+        read = network.source_embed(SOURCE[row : row + 1, :length])[0]
+        states = [(torch.zeros(D), torch.zeros(D)) for _ in range(2)]
+        for x in reversed(read) if backwards else read:
+            for layer in range(2):
+                states[layer] = lstm_step(network.encoder.layers, layer, x, *states[layer])
+                x = states[layer][0]
+        logits = []
+        for y in network.target_embed(TARGET[row : row + 1])[0]:
+            for layer in range(2):
+                states[layer] = lstm_step(network.decoder.layers, layer, y, *states[layer])
+                y = states[layer][0]
+            logits.append(network.head.weight @ y)
+        torch.testing.assert_close(found[row], torch.stack(logits), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
