@@ -30,6 +30,16 @@ def test_evaluate(sublayer, run):
     assert 0 <= report["metrics"]["exact_match"]["value"] <= 1
 
 
+def test_evaluate_by_other_metrics_than_the_recipes(sublayer, run):
+    _, out, _ = sublayer("evaluate", run, 'evaluation.metrics=["chrf"]', "beam=1", "--json")
+    metrics = json.loads(out)["metrics"]
+    assert "chrf" in metrics
+    assert "exact_match" not in metrics
+    status, _, err = sublayer("evaluate", run, "evaluation.similarity=words")
+    assert status == 2
+    assert "the objective 'seq2seq' gives no vectors of words" in err
+
+
 def test_evaluate_writes_outputs(sublayer, run, tmp_path):
     sublayer("evaluate", run, "--output", tmp_path / "out.txt")
     assert len((tmp_path / "out.txt").read_text().split("\n")) == 11
