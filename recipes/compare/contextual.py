@@ -8,7 +8,10 @@ verb ("to set the name"). The vectors are drawn by their two main components, an
 often an occurrence is nearer (cosine) to the mean of the other occurrences of its own sense than to
 that of the other sense. What is given as key=value changes all three recipes: training.threads=1.
 
-Expected: word2vec has one vector for both, so one half; the contextual models tell them apart.
+Machine: one core of an AVX-512 EPYC, beside other work, 5 GB of memory. Minutes: 30, 10 of them on
+the core; --quick: 2. Result, occurrences nearer to their own sense: word2vec 50 %, as it has one
+vector for both; ELMo 100 %; BERT 68 %, which learns from the 15 % of tokens that are hidden, so from
+less text in its time. With --quick 50, 65 and 63 %.
 """
 
 from __future__ import annotations

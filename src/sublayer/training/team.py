@@ -52,6 +52,15 @@ class Team(Predictor):
             return found
         if not self.members:
             self.members = [_hire(self.alone) for _ in range(self.processes)]
+        try:
+            return self._gathered(inputs, n, progress)
+        except BaseException:
+            self._dismiss()  # they are still at work on what nobody waits for any more
+            raise
+
+    def _gathered(
+        self, inputs: Sequence[str], n: int, progress: Progress | None
+    ) -> list[list[Result]]:
         bounds = [len(inputs) * i // self.processes for i in range(self.processes + 1)]
         own = {ends: place for place, (_, ends) in enumerate(self.members)}
         for ends, place in own.items():
@@ -71,6 +80,14 @@ class Team(Predictor):
                 self.shortened += shortened
                 waiting.remove(ends)
         return [found for share in shares for found in share]
+
+    def _dismiss(self) -> None:
+        for process, ends in self.members:
+            process.kill()
+            ends.close()
+        for process, _ in self.members:
+            process.join()
+        self.members = []
 
     def stream(self, text: str) -> Iterator[str]:
         """The best answer piece by piece, by this process."""
