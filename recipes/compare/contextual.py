@@ -10,8 +10,8 @@ that of the other sense. What is given as key=value changes all three recipes: t
 
 Machine: one core of an AVX-512 EPYC, beside other work, 5 GB of memory. Minutes: 30, 10 of them on
 the core; --quick: 2. Result, occurrences nearer to their own sense: word2vec 50 %, as it has one
-vector for both; ELMo 100 %; BERT 68 %, which learns from the 15 % of tokens that are hidden, so from
-less text in its time. With --quick 50, 65 and 63 %.
+vector for both; ELMo 100 %; BERT 68 %, which learns from the 15 % of tokens that are hidden, so
+from less text in its time. With --quick 50, 65 and 63 %.
 """
 
 from __future__ import annotations
