@@ -73,6 +73,23 @@ def test_few_inputs_are_answered_here():
     assert not several.members
 
 
+def test_as_many_as_have_enough_to_do_and_cuts_add_up():
+    several = Team(Says(), 8)
+    assert said(several.results(INPUTS)) == said(Says().results(INPUTS))
+    assert len(several.members) == len(INPUTS) // module.WORTH == 3
+    several.results(INPUTS[3:4])  # here
+    assert several.shortened == 2
+
+
+def test_an_error_that_a_message_does_not_make_is_told():
+    class Reads(Says):
+        def results(self, inputs, n=1, progress=None):
+            b"\xff".decode()
+
+    with pytest.raises(ValueError, match="can't decode byte 0xff"):
+        Team(Reads(), 2).results(INPUTS)
+
+
 def test_a_wrong_input_is_told_and_the_others_go_on():
     several = Team(Says(wrong="text 7"), 2)
     with pytest.raises(ValueError, match="'text 7' is wrong"):

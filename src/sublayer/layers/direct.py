@@ -180,35 +180,6 @@ class DirectPre(nn.Module):
     __call__ = forward
 
 
-@final
-class DirectBlock(nn.Module):
-    """Self-attention, cross-attention if there is a memory, feed-forward."""
-
-    def __init__(
-        self, attention: nn.Module, feedforward: nn.Module, cross: nn.Module | None
-    ) -> None:
-        super().__init__()
-        self.attention, self.cross, self.feedforward = attention, cross, feedforward
-        self.parts = (attention, cross, feedforward)
-
-    def forward(
-        self,
-        x: Tensor,
-        frame: Frame,
-        memory: Tensor | None = None,
-        memory_frame: Frame | None = None,
-        state: State | None = None,
-    ) -> Tensor:
-        """`b n m` -> `b n m`; `memory` is `b k m`."""
-        attention, cross, feedforward = self.parts
-        x = attention(x, frame, state)
-        if cross is not None:
-            x = cross(x, memory, memory_frame, state)
-        return feedforward(x)
-
-    __call__ = forward
-
-
 def _split(x: Tensor, d_head: int) -> Tensor:
     """`b n (h d)` -> `b h n d`."""
     b, n, _ = x.shape

@@ -11,9 +11,7 @@ from torch.nn import functional as F
 
 from sublayer.layers.attend import Attend, Dense
 from sublayer.layers.attention import CrossAttention, SelfAttention
-from sublayer.layers.block import Block
 from sublayer.layers.direct import (
-    DirectBlock,
     DirectCrossAttention,
     DirectDense,
     DirectFeedForward,
@@ -86,8 +84,6 @@ def _pack(module: nn.Module, dtype: torch.dtype) -> None:
             setattr(module, name, _residual(part, dtype))
         else:
             _pack(part, dtype)
-            if isinstance(part, Block):
-                setattr(module, name, DirectBlock(part.attention, part.feedforward, part.cross))
 
 
 def _residual(residual: PostNorm | PreNorm, dtype: torch.dtype) -> nn.Module:

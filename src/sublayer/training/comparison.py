@@ -16,13 +16,11 @@ from typing import Any
 
 from sublayer.config.comparison import Cell, Comparison
 from sublayer.config.files import atomic_write, dump_json
-from sublayer.metrics import make
-from sublayer.tasks import TASKS
 from sublayer.training.cell import split_of
 from sublayer.training.compared import Compared, compared, markdown
 from sublayer.training.comparison_files import PLAN, RESULT, read_plan
 from sublayer.training.comparison_pictures import draw_lengths, draw_metric
-from sublayer.training.prepare import check_keys
+from sublayer.training.prepare import check_keys, check_measures
 from sublayer.training.start import differences
 
 WAIT = 5.0
@@ -93,12 +91,7 @@ def check(comparison: Comparison) -> None:
     for cell in comparison.cells:
         recipe = cell.recipe
         try:
-            make(recipe.evaluation.metrics, recipe.evaluation)
-            if recipe.evaluation.metrics and not TASKS[recipe.objective.kind].takes_metrics:
-                raise ValueError(
-                    f"evaluation.metrics: the objective '{recipe.objective.kind}' has measures of "
-                    "its own; leave it out"
-                )
+            check_measures(recipe)
             if recipe.model.start is None:
                 check_keys(recipe)
             if comparison.split is None:

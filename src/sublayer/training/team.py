@@ -20,6 +20,10 @@ from sublayer.training.run import load_predictor
 
 WORTH = 100
 """Inputs a process from which on several are faster than one."""
+ERRORS = (ValueError, OSError, MemoryError, RuntimeError)
+"""What an input or the machine may be the cause of: told to the first process."""
+Member = tuple[BaseProcess, Connection]
+"""A copy, and this process's end of the line to it."""
 
 
 @final
@@ -34,7 +38,7 @@ class Team(Predictor):
     def __init__(self, alone: Predictor, processes: int) -> None:
         super().__init__(alone.network, alone.vocabulary)
         self.alone, self.processes = alone, processes
-        self.members: list[tuple[BaseProcess, Connection]] = []
+        self.members: list[Member] = []
 
     def results(
         self, inputs: Sequence[str], n: int = 1, progress: Progress | None = None
@@ -45,27 +49,29 @@ class Team(Predictor):
             ValueError: an input or an option is wrong.
             OSError: a process was killed.
         """
-        if len(inputs) < WORTH * self.processes:
-            self.alone.first = self.first
+        count = min(self.processes, len(inputs) // WORTH)
+        if count < 2:
+            self.alone.first, before = self.first, self.alone.shortened
             found = self.alone.results(inputs, n, progress)
-            self.shortened = self.alone.shortened
+            self.shortened += self.alone.shortened - before
             return found
-        if not self.members:
-            self.members = [_hire(self.alone) for _ in range(self.processes)]
+        while len(self.members) < count:
+            self.members.append(_hire(self.alone))
         try:
-            return self._gathered(inputs, n, progress)
+            return self._gathered(inputs, n, progress, self.members[:count])
         except BaseException:
             self._dismiss()  # they are still at work on what nobody waits for any more
             raise
 
     def _gathered(
-        self, inputs: Sequence[str], n: int, progress: Progress | None
+        self, inputs: Sequence[str], n: int, progress: Progress | None, members: Sequence[Member]
     ) -> list[list[Result]]:
-        bounds = [len(inputs) * i // self.processes for i in range(self.processes + 1)]
-        own = {ends: place for place, (_, ends) in enumerate(self.members)}
+        bounds = [len(inputs) * i // len(members) for i in range(len(members) + 1)]
+        own = {ends: place for place, (_, ends) in enumerate(members)}
         for ends, place in own.items():
             begin, end = bounds[place], bounds[place + 1]
-            ends.send((inputs[begin:end], n, self.first + begin))
+            with suppress(BrokenPipeError):  # it was killed, which is told where it is heard
+                ends.send((inputs[begin:end], n, self.first + begin))
         shares: list[list[list[Result]]] = [[] for _ in own]
         waiting = set(own)
         while waiting:
@@ -115,7 +121,7 @@ def team(alone: Predictor) -> Predictor:
     return Team(alone, processes) if processes > 1 else alone
 
 
-def _hire(predictor: Predictor) -> tuple[BaseProcess, Connection]:
+def _hire(predictor: Predictor) -> Member:
     """A copy of this process that answers until its end of the line is closed."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
@@ -141,7 +147,7 @@ def _heard(ends: Connection) -> Any:
     """
     try:
         told = ends.recv()
-    except EOFError:
+    except (EOFError, ConnectionError):
         raise OSError(
             "a process that answered was killed, perhaps for want of memory: "
             "give workers=1 or a smaller batch_tokens"
@@ -162,7 +168,8 @@ def _serve(predictor: Predictor, ends: Connection, others: Connection) -> None:
             before = predictor.shortened
             try:
                 found = predictor.results(inputs, n, ends.send)
-            except (ValueError, OSError, RuntimeError, MemoryError) as error:
-                ends.send(type(error)(str(error)))
+            except ERRORS as error:
+                # as one of these: others may need more than a message to be made again
+                ends.send(next(kind for kind in ERRORS if isinstance(error, kind))(str(error)))
                 continue
             ends.send((found, predictor.shortened - before))
