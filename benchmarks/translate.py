@@ -28,6 +28,14 @@ from tokenizers import Tokenizer
 
 LONGEST = 80
 """Tokens of an output of the peer, which has no limit by the source's length."""
+WAYS = (
+    "workers=2",
+    "workers=2 patience=1",
+    "workers=2 patience=1 batch_tokens=4096",
+    "workers=1 patience=1",
+)
+"""How ours is asked: by default it searches until nothing can be better; the peer stops when one
+hypothesis has ended before all others, which a patience of 1 is nearest to."""
 
 
 def translate(folder: Path, text: Path, output: Path, workers: int, beam: int) -> None:
@@ -96,7 +104,7 @@ def compare(run: Path, text: Path, beam: int, rounds: int) -> str:
         peers = {
             **{
                 f"sublayer int8, {keys}": [sublayer, "predict", str(ours), *keys.split(), *common]
-                for keys in ("workers=2", "workers=2 batch_tokens=8192", "workers=1")
+                for keys in WAYS
             },
             "CTranslate2 int8": [*again, "--peer", str(output), "--workers", "1"],
             "CTranslate2 int8, two workers": [*again, "--peer", str(output), "--workers", "2"],

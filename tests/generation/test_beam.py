@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -54,10 +55,12 @@ def enumerate_all(network, source, limit, alpha):
 
 
 @torch.no_grad()
-def plain_beam_search(network, source, limit, alpha, width):
-    """Beam search on lists, to the very end, which nothing but the limit brings about."""
+def plain_beam_search(network, source, limit, alpha, width, enough=math.inf):
+    """Beam search on lists, up to the limit or until so many have ended."""
     found, alive = [], [([], 0.0)]
     for _ in range(limit):
+        if len(found) >= enough:
+            return best_first(found)
         candidates = []
         for ids, logprob in alive:
             logp = next_logprobs(network, source, ids)
@@ -110,6 +113,16 @@ def test_scores_are_teacher_forced_logprobs_over_the_penalty(network, source):
             at = logits[0].log_softmax(-1)[range(len(written)), written]
             assert h.logprob == pytest.approx(at.sum().item(), abs=1e-4)
             assert h.score == pytest.approx(h.logprob / ((5 + len(written)) / 6) ** 0.6)
+
+
+@pytest.mark.parametrize("patience", [0.5, 1.0, 1.5])
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_with_patience_a_search_ends_when_enough_have_ended(network, source, alpha, patience):
+    options = SearchOptions(4, alpha, max_length=9, n_best=2, patience=patience)
+    for i, found in enumerate(generate(network, *source, options)):
+        row = source[0][i : i + 1, : int(source[1][i].sum())]
+        expected = plain_beam_search(network, row, 9, alpha, 4, enough=4 * patience)
+        assert_same(found, expected[:2])
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
@@ -195,6 +208,10 @@ def test_rows_that_end_leave_the_batch(network, source, beam):
         ({"length_penalty": -0.5}, "length_penalty must be 0 or more, got -0.5"),
         ({"length_penalty": Power(0.0), "max_length": 0}, "max_length must be 1 or more, got 0"),
         ({"max_length": 0}, "max_length must be 1 or more, got 0"),
+        (
+            {"beam": 4, "n_best": 3, "patience": 0.5},
+            "patience 0.5 waits for 2 hypotheses of a beam of 4, but n_best is 3",
+        ),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

@@ -1,7 +1,8 @@
 """Generation equals transformers' token for token: greedy and beam search, with ragged batches.
 
-transformers takes left padding and we take none; it stops soundly with `early_stopping="never"`,
-and ends hypotheses as `strict_ends` does. Neither is ours by default, and no more is needed.
+transformers takes left padding and we take none; it stops soundly with `early_stopping="never"`, as
+with a patience of 1 with `True`, and ends hypotheses as `strict_ends` does. Neither is ours by
+default, and no more is needed.
 """
 
 from __future__ import annotations
@@ -209,11 +210,12 @@ def test_two_part_models_write_the_same_greedily(pair):
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.7, 1.5])
-def test_two_part_models_write_the_same_by_beam_search(pair, alpha):
+@pytest.mark.parametrize(("stop", "patience"), [("never", None), (True, 1.0)])
+def test_two_part_models_write_the_same_by_beam_search(pair, alpha, stop, patience):
     ours, source, valid, special, expected, out = both_from(
-        pair, num_beams=4, num_return_sequences=4, early_stopping="never", length_penalty=alpha
+        pair, num_beams=4, num_return_sequences=4, early_stopping=stop, length_penalty=alpha
     )
-    options = SearchOptions(4, Power(alpha), MORE, n_best=4, strict_ends=True)
+    options = SearchOptions(4, Power(alpha), MORE, n_best=4, patience=patience, strict_ends=True)
     found = generate(ours, source, valid, options, special)
     assert [h.ids for row in found for h in row] == expected
     scores = torch.tensor([h.score for row in found for h in row])

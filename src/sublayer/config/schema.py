@@ -157,6 +157,9 @@ class Generation(Section):
     """1 is greedy."""
     length_penalty: Annotated[float, Field(ge=0)] = 0.6
     """alpha of Wu et al. 2016, eq. 14, which the 2017 paper uses; 0 is none."""
+    patience: PositiveFloat | None = None
+    """A text is done when so many times the beam have ended (Kasai et al. 2022); by default when
+    nothing that still grows can be better, which takes longer."""
     max_length: PositiveInt | None = None
     """Tokens; by default the source's length + 50, as in the paper; of a language model 200."""
     batch_tokens: PositiveInt = 2048

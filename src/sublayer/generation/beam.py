@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sublayer.generation.batches import in_place
+from sublayer.generation.continuations import best_continuations
 from sublayer.generation.decoding import Decoding
 from sublayer.generation.hypothesis import Hypothesis, LengthPenalty, Searching, SearchOptions
 from sublayer.generation.logits import NEVER, Past
@@ -24,6 +26,8 @@ class _Ended:
 
     limit: int
     penalty: LengthPenalty
+    enough: float
+    """Hypotheses that end the search at once."""
     found: list[Hypothesis] = field(default_factory=list)
 
     def add(self, ids: list[int], logprob: float, total: float, tokens: int) -> None:
@@ -36,10 +40,12 @@ class _Ended:
         self.found.append(Hypothesis(ids, logprob, score, ended=False))
 
     def is_settled(self, best_alive: float, n_best: int) -> bool:
-        """Whether nothing still alive can enter the n best.
+        """Whether enough have ended, or nothing still alive can enter the n best.
 
         Totals only fall, the penalty is largest at the limit: none can pass the bound.
         """
+        if len(self.found) >= self.enough:
+            return True
         if len(self.found) < n_best:
             return False
         bound = best_alive / self.penalty(self.limit)
@@ -51,7 +57,9 @@ class _Row:
 
     def __init__(self, limit: int, options: SearchOptions) -> None:
         self.limit, self.n_best = limit, options.n_best
-        self.groups = [_Ended(limit, options.penalty) for _ in range(options.groups.count)]
+        width = options.beam // options.groups.count
+        enough = inf if options.patience is None else options.patience * width
+        self.groups = [_Ended(limit, options.penalty, enough) for _ in range(options.groups.count)]
         # the n best are the best of each group, then the second of each, so this deep
         self.depth = -(-options.n_best // options.groups.count)
 
@@ -141,13 +149,10 @@ class _Beams:
 
     def _best(self, totals: Tensor, logp: Tensor, first: int) -> _Kept:
         """Of one group, `r c` and `r c v`, whose beams begin with the number `first`."""
-        w, (_, c, v) = self.width, logp.shape
+        w = self.width
         # of each beam as many may end as there are ends, so w are left to go on
         wanted = (1 + len(self.stops.ends)) * w
-        # the best of all are among the best of each beam, and these are fewer to add up
-        logp, tokens = logp.topk(min(wanted, v))  # r c k
-        values, flat = (totals.unsqueeze(2) + logp).flatten(1).topk(min(wanted, c * logp.shape[2]))
-        beams, tokens = flat // logp.shape[2], tokens.flatten(1).gather(1, flat)
+        values, beams, tokens = best_continuations(totals, logp, wanted)
         if first:
             beams = beams + first
         ends, candidates = torch.isin(tokens, self.ends), _Kept(values, beams, tokens)
@@ -249,7 +254,7 @@ def beam_search(
     """The `n_best` hypotheses of each row, best first.
 
     Each row has a limit of its own (tokens with the end). It is searched until nothing alive can
-    enter its n best, so asking for more never changes the first. Beams are kept, and hypotheses
+    enter its n best, or as the patience says, so asking for more never changes the first. Beams are kept, and hypotheses
     ranked, by log-probabilities as rules and groups leave them: for what only forbids, that is the
     model's own. With stop strings more of a step's candidates may end than room was made for; then
     fewer go on. Rules see the `prompts` too, if there are any; `pieces` are those of the rows.

@@ -111,6 +111,9 @@ class SearchOptions:
     max_length: int | None = None
     """Tokens with the end; None: the source's length + 50 (Vaswani et al. 2017, section 6.1)."""
     n_best: int = 1
+    patience: float | None = None
+    """A text is done when so many times the beam have ended (Kasai et al. 2022, "A call for clarity
+    in beam search", section 3); None: when nothing that still grows can enter the n best."""
     strict_ends: bool = False
     """Whether a hypothesis ends only among the `beam` best of a step, as in fairseq, transformers.
 
@@ -129,6 +132,11 @@ class SearchOptions:
             raise ValueError(f"beam {self.beam} is no multiple of groups {self.groups.count}")
         if not 1 <= self.n_best <= self.beam:
             raise ValueError(f"n_best {self.n_best} must lie between 1 and the beam, {self.beam}")
+        if self.patience is not None and not self.patience * self.beam >= self.n_best:
+            raise ValueError(
+                f"patience {self.patience} waits for {self.patience * self.beam:g} hypotheses of "
+                f"a beam of {self.beam}, but n_best is {self.n_best}"
+            )
         if self.max_length is not None and self.max_length < 1:
             raise ValueError(f"max_length must be 1 or more, got {self.max_length}")
         if not isinstance(self.length_penalty, LengthPenalty):

@@ -13,6 +13,7 @@ from sublayer.layers.dropout import Dropout
 from sublayer.layers.frame import Frame
 from sublayer.layers.precision import product_dtype
 from sublayer.layers.score import ScaledDot, Score
+from sublayer.layers.softmax import softmax
 from sublayer.layers.tap import Tap
 
 
@@ -43,7 +44,7 @@ def mix(scores: Tensor, frame: Frame) -> Tensor:
     is what it waits for.
     """
     veil, blind = frame.veil(scores.dtype), frame.blind()
-    weights = (scores if veil is None else scores.add_(veil)).softmax(-1)
+    weights = softmax(scores if veil is None else scores.add_(veil))
     return weights if blind is None else weights.masked_fill(blind, 0.0)
 
 

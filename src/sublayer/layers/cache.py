@@ -16,8 +16,8 @@ LEAST = 16
 class Cache:
     """Keys and values `b g k d`, as views of buffers that have room for more rows and slots.
 
-    A step writes what is new and copies nothing: when the room is used up it doubles, so that a
-    long text copies each key a constant number of times.
+    A step writes what is new and copies nothing: when the room is used up it grows by half, so that
+    a long text copies each key a constant number of times.
     """
 
     def __init__(self) -> None:
@@ -53,8 +53,8 @@ class Cache:
         return rows.narrow(2, 0, self.length)
 
     def _room(self, like: Tensor, rows: int) -> Tensor:
-        """An empty buffer with room for twice what there is."""
-        return like.new_empty(rows, like.shape[1], max(2 * self.length, LEAST), like.shape[3])
+        """An empty buffer with room for half as much again as there is."""
+        return like.new_empty(rows, like.shape[1], max(self.length + self.length // 2, LEAST), like.shape[3])
 
     def _grow(self, rows: int, length: int) -> None:
         assert self._buffers is not None

@@ -33,7 +33,13 @@ def write_options(
     if g.temperature == 0:
         groups = Groups(g.groups, g.diversity)
         return SearchOptions(
-            g.beam, g.length_penalty, length, groups=groups, rules=rules, stop=stop
+            g.beam,
+            g.length_penalty,
+            length,
+            patience=g.patience,
+            groups=groups,
+            rules=rules,
+            stop=stop,
         )
     return SampleOptions(
         temperature=g.temperature,
