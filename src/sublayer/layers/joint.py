@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sublayer.layers.precision import product_dtype
+from sublayer.layers.product import is_plain
 
 
 def joint(x: Tensor, *layers: nn.Module) -> tuple[Tensor, ...]:
@@ -17,7 +18,7 @@ def joint(x: Tensor, *layers: nn.Module) -> tuple[Tensor, ...]:
     to; where one is no plain `nn.Linear`, has a bias that another has not, or is listened to, and
     where no gradient is needed, each is called by itself.
     """
-    plain = [layer for layer in layers if type(layer) is nn.Linear and not _is_heard(layer)]
+    plain = [layer for layer in layers if is_plain(layer)]
     biases = [layer.bias for layer in plain if layer.bias is not None]
     if (
         len(plain) < len(layers)
@@ -29,12 +30,3 @@ def joint(x: Tensor, *layers: nn.Module) -> tuple[Tensor, ...]:
     weight = torch.cat([layer.weight.to(dtype) for layer in plain])
     bias = torch.cat([bias.to(dtype) for bias in biases]) if biases else None
     return F.linear(x, weight, bias).split([layer.out_features for layer in plain], -1)
-
-
-def _is_heard(layer: nn.Module) -> bool:
-    return bool(
-        layer._forward_hooks
-        or layer._forward_pre_hooks
-        or layer._backward_hooks
-        or layer._backward_pre_hooks
-    )

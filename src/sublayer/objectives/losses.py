@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sublayer.layers.precision import product_dtype
+from sublayer.layers.product import gathered, times
 
 CHUNK = 2**22
 """Logits made by one matrix product: enough rows to keep it efficient."""
@@ -79,12 +80,12 @@ def _forward(
     nll, lse = torch.zeros((2, *targets.shape), dtype=wide, device=hidden.device)
     for rows in _spans(len(hidden), max(CHUNK // v, ROWS)):
         h, t = hidden[rows], targets[rows]
-        logits = h @ weight.T
+        logits = times(h, weight)
         for block in _spans(len(h), BLOCK // v):
             _block(logits[block], t[block], 1 - smoothing, (nll[rows][block], lse[rows][block]))
         if needs_grad:
-            torch.mm(logits, weight, out=d_hidden[rows])
-            d_weight += logits.T @ h
+            d_hidden[rows] = times(logits, weight.T)
+            d_weight += gathered(logits, h)
     if not smoothing:
         return nll.sum(), nll.sum(), d_hidden, d_weight
     # the smoothing's uniform part, for all logits at once
