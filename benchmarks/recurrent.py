@@ -24,6 +24,7 @@ from train import SMOOTHING, VOCABULARY, Size, make_batch, measure, our_taking, 
 import sublayer
 from sublayer.layers.precision import has_bfloat16
 from sublayer.objectives.seq2seq import Seq2Seq
+from sublayer.training.allocator import keep_freed_memory
 
 SIZES = {
     "base": Size("base", 512, 1, 1, 0, rows=64, tokens=24),
@@ -118,6 +119,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
+    keep_freed_memory()  # as `sublayer train` does; here it serves the peers too
     lines = [
         f"# Training speed of recurrent models, {date.today()}",
         "",

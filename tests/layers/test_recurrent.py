@@ -16,6 +16,7 @@ from sublayer.layers.recurrent import (
     VectorEncoder,
     begin_well,
     last_of,
+    run,
     split,
     turned,
 )
@@ -57,6 +58,110 @@ def test_a_cell_is_pytorchs_step_by_step(kind):
         expected = given if isinstance(given, tuple) else (given,)
         for got, wanted in zip(states, expected, strict=True):
             torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+def gradients(loss, *leaves):
+    return torch.autograd.grad(loss.square().sum(), leaves)
+
+
+def same(ours, theirs):
+    for got, wanted in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_unrolled_steps_have_the_gradients_of_pytorchs_cell(kind):
+    """Of a cell whose context is made of the output before, as attention's is."""
+    ours = kind[0](E, D, M)
+    for bias in (ours.read.bias, ours.recall.bias):
+        nn.init.normal_(bias)
+    theirs, x, back = theirs_of(ours, kind[2]), torch.randn(5, 2, 1, E), nn.Linear(D, M)
+    first = tuple(torch.randn(2, 1, D, requires_grad=True) for _ in range(ours.n_states))
+    step, states, outputs = ours.unroll(ours.read(x)), first, []
+    for _ in range(5):
+        states = step(states, back(states[0]))
+        outputs.append(states[0])
+    expected, wanted = tuple(s[:, 0] for s in first), []
+    for i in range(5):
+        read = torch.cat([x[i, :, 0], back(expected[0])], 1)
+        given = theirs(read, expected if len(expected) == 2 else expected[0])
+        expected = given if isinstance(given, tuple) else (given,)
+        wanted.append(expected[0][:, None])
+    same(outputs, wanted)
+    of_loop = (ours.read.weight, ours.attend.weight, ours.recall.weight)
+    leaves = (*first, *back.parameters())
+    found = gradients(torch.cat(outputs), *of_loop, ours.read.bias, ours.recall.bias, *leaves)
+    both = (theirs.weight_hh, theirs.bias_ih, theirs.bias_hh)
+    reads, *rest = gradients(torch.cat(wanted), theirs.weight_ih, *both, *leaves)
+    same(found, (reads[:, :E], reads[:, E:], *rest))
+
+
+def test_steps_over_what_each_reads_have_the_gradients_of_the_cell(kind):
+    cell, x = kind[0](E, D), torch.randn(5, 2, 1, E, requires_grad=True)
+    found = []
+    for unrolled in (True, False):
+        states = tuple(torch.zeros(2, 1, D) for _ in range(cell.n_states))
+        step, outputs = cell.unroll_over((5, 2, 1)), []
+        for i in range(5):
+            states = step(states, x[i]) if unrolled else cell(cell.read(x[i]), states)
+            outputs.append(states[0])
+        found.append([*outputs, *gradients(torch.stack(outputs), x, *cell.parameters())])
+    same(*found)
+
+
+@pytest.mark.parametrize("part", ["recall", "attend", "."])
+def test_a_cell_that_is_listened_to_takes_its_steps_itself(kind, part):
+    cell, heard = kind[0](E, D, M), []
+    listened = cell if part == "." else getattr(cell, part)
+    listened.register_forward_hook(lambda *given: heard.append(given))
+    step, states = cell.unroll(cell.read(torch.randn(3, 2, 1, E))), (torch.zeros(2, 1, D),) * 2
+    for _ in range(3):
+        states = step(states[: cell.n_states], torch.randn(2, 1, M))
+    assert len(heard) == 3
+
+
+def test_bfloat16_steps_differ_by_its_roundings(kind):
+    cell = kind[0](E, D, M)
+    x, context = torch.randn(5, 2, 1, E), torch.randn(5, 2, 1, M)
+    found = []
+    for dtype in (torch.bfloat16, None):
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype is not None):
+            states = tuple(torch.zeros(2, 1, D) for _ in range(cell.n_states))
+            step = cell.unroll(cell.read(x))
+            for i in range(5):
+                states = step(states, context[i])
+        found.append([states[0].float(), *gradients(states[0].float(), *cell.parameters())])
+    for got, wanted in zip(*found, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("n_layers", [1, 2])
+def test_a_gru_in_training_is_pytorchs(n_layers):
+    layers = nn.GRU(E, D, n_layers, batch_first=True)
+    x = torch.randn(3, 6, E, requires_grad=True)
+    first = torch.randn(n_layers, 3, D, requires_grad=True)
+    leaves = (x, first, *layers.parameters())
+    out, (last,) = run(layers, x, (first,))
+    expected, theirs = layers(x, first)
+    same((out, last), (expected, theirs))
+    same(
+        gradients(torch.cat([out.mT.flatten(), last.flatten()]), *leaves),
+        gradients(torch.cat([expected.mT.flatten(), theirs.flatten()]), *leaves),
+    )
+    layers.weight_hh_l0.requires_grad_(False)
+    run(layers, x)[0].square().sum().backward()
+    ours, x.grad = x.grad, None
+    layers(x)[0].square().sum().backward()
+    same([ours], [x.grad])
+    assert layers.weight_hh_l0.grad is None
+    with torch.no_grad():
+        same([run(layers, x)[0]], [layers(x)[0]])
+
+
+def test_a_gru_that_is_listened_to_is_called():
+    layers, heard = nn.GRU(E, D, batch_first=True), []
+    layers.register_forward_hook(lambda *given: heard.append(given))
+    run(layers, torch.randn(3, 6, E))
+    assert len(heard) == 1
 
 
 @pytest.mark.parametrize("both_ways", [False, True])

@@ -106,3 +106,29 @@ def test_location_refuses_more_keys_than_places():
         ValueError, match="7 keys, but the location score has 5 places; raise its max_length"
     ):
         LocationBased(4, 5)(torch.zeros(2, 4), torch.zeros(7, 4))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", SCORES)
+def test_unrolled_steps_are_comparisons_with_their_gradients(name, dtype):
+    make, d_key, _ = SCORES[name]
+    score, found = make(), []
+    for parameter in score.parameters():
+        torch.nn.init.normal_(parameter)
+    memory = torch.randn(2, N_KEYS, d_key, requires_grad=True)
+    first = torch.randn(2, 1, D_QUERY, requires_grad=True)
+    leaves = (memory, first, *score.parameters())
+    for unrolled in (True, False):
+        is_narrow = unrolled and dtype == torch.bfloat16
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_narrow):
+            keys, q, scores = score.keys(memory), first, []
+            step = score.unroll(keys, (3, 2, 1))
+            for _ in range(3):
+                scores.append(step(q) if unrolled else score.compare(q, keys))
+                q = torch.tanh(q + scores[-1].mean(-1, keepdim=True))
+            loss = torch.cat(scores, 1).float().tanh().sum()
+        of_loss = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
+        found.append([torch.cat(scores, 1).float(), *of_loss])
+    close = 1e-5 if dtype == torch.float32 else 0.1
+    for got, wanted in zip(*found, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=close, atol=close)

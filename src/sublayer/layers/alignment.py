@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
+from sublayer.layers.product import is_heard
 from sublayer.layers.score import Score
 from sublayer.layers.tap import Tap
+from sublayer.layers.unrolled import Held, is_recorded
 
 
 class Focus(nn.Module, ABC):
@@ -116,11 +119,42 @@ class Alignment(nn.Module):
 
         `allowed` is `b 1 k`, false at padding; `steps` (`b q`) counts the outputs before each.
         """
-        scores = self.score.compare(q, keys)
-        if allowed is None:
-            lengths = torch.full_like(steps[:, :1], memory.shape[1])
-        else:
-            scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
-            lengths = allowed.sum(-1)
-        weights = self.focus(scores, q, steps, lengths).to(memory.dtype)
+        weights = self._weigh(memory, allowed)(self.score.compare(q, keys), q, steps)
         return weights @ memory, weights
+
+    def unroll(
+        self, keys: Tensor, memory: Tensor, allowed: Tensor | None, shape: tuple[int, ...]
+    ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """`forward` for one step after another, which take `q` and `steps`; `shape` is `n b w`.
+
+        In training they cost less than `forward`.
+        """
+        if not is_recorded() or is_heard(self) or is_heard(self.score):
+            return lambda q, steps: self(q, keys, memory, allowed, steps)
+        compare, mix = self.score.unroll(keys, shape), Held(memory.mT, shape=shape)
+        weigh = self._weigh(memory, allowed)
+
+        def look(q: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+            weights = weigh(compare(q), q, steps)
+            return mix(weights), weights
+
+        return look
+
+    def _weigh(
+        self, memory: Tensor, allowed: Tensor | None
+    ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """What turns scores `b q k` into weights, of queries and `steps`."""
+        if allowed is None:
+            hidden, lengths = (
+                None,
+                torch.full((len(memory), 1), memory.shape[1], device=memory.device),
+            )
+        else:
+            hidden, lengths = ~allowed, allowed.sum(-1)
+
+        def weigh(scores: Tensor, q: Tensor, steps: Tensor) -> Tensor:
+            if hidden is not None:
+                scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
+            return self.focus(scores, q, steps, lengths).to(memory.dtype)
+
+        return weigh

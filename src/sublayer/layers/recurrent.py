@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar, final
 
 import torch
@@ -11,11 +12,17 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from sublayer.layers.block import Body
 from sublayer.layers.dropout import Dropout
+from sublayer.layers.gates import GRUGates, LSTMGates
+from sublayer.layers.gru import run_gru
 from sublayer.layers.mask import Mask
+from sublayer.layers.product import is_heard, is_plain
 from sublayer.layers.state import State
+from sublayer.layers.unrolled import Held, is_recorded
 
 States = tuple[Tensor, ...]
 """What a recurrence goes on from: the output, and an LSTM's cell."""
+Step = Callable[[States, Tensor | None], States]
+"""The next of many steps: from the states before and what becomes known at it only."""
 
 
 class Cell(nn.Module, ABC):
@@ -49,6 +56,32 @@ class Cell(nn.Module, ABC):
     def forward(self, read: Tensor, states: States, context: Tensor | None = None) -> States:
         """What `read` gave, `... g`, the states `... d` and a context `... m` -> new states."""
 
+    def unroll(self, read: Tensor) -> Step:
+        """`forward` for one step after another, of what `read` gave for all, `n b w g`.
+
+        The steps take a context. In training they cost less than `forward`.
+        """
+        if not self._unrolls(self.recall, self.attend):
+            steps = iter(read.unbind())
+            return lambda states, context: self(next(steps), states, context)
+        return self._unrolled(self.attend, read, read.shape[:3])
+
+    def unroll_over(self, shape: tuple[int, ...]) -> Step:
+        """The same where no step's input is known before; they take it. `shape` is `n b w`."""
+        if self.attend is not None or not self._unrolls(self.recall, self.read):
+            return lambda states, x: self(self.read(x), states)
+        return self._unrolled(self.read, None, shape)
+
+    def _unrolls(self, *layers: nn.Module | None) -> bool:
+        plain = all(layer is None or is_plain(layer) for layer in layers)
+        return is_recorded() and plain and not is_heard(self)
+
+    @abstractmethod
+    def _unrolled(
+        self, second: nn.Linear | None, read: Tensor | None, shape: tuple[int, ...]
+    ) -> Step:
+        """Steps whose second input goes through `second`; `read` as far as it is known."""
+
 
 @final
 class LSTMCell(Cell):
@@ -66,6 +99,24 @@ class LSTMCell(Cell):
         take, keep, new, show = gates.chunk(4, -1)
         cell = keep.sigmoid() * cell + take.sigmoid() * new.tanh()
         return (show.sigmoid() * cell.tanh()).to(gates.dtype), cell
+
+    def _unrolled(
+        self, second: nn.Linear | None, read: Tensor | None, shape: tuple[int, ...]
+    ) -> Step:
+        weight: Tensor = self.recall.weight
+        bias: Tensor = self.recall.bias
+        if second is not None:  # one product of both
+            weight = torch.cat([weight, second.weight], 1)
+            bias = bias if second.bias is None else bias + second.bias
+        held = Held(weight, bias, onto=read, shape=shape)
+
+        def step(states: States, x: Tensor | None) -> States:
+            h, cell = states
+            sums = held(h if x is None else torch.cat([h.to(x.dtype), x], -1))
+            after: States = LSTMGates.apply(sums, cell)  # type: ignore[no-untyped-call]
+            return after
+
+        return step
 
 
 @final
@@ -85,6 +136,21 @@ class GRUCell(Cell):
         reset, update = (reading[..., : 2 * d] + recalled[..., : 2 * d]).sigmoid().chunk(2, -1)
         new = (reading[..., 2 * d :] + reset * recalled[..., 2 * d :]).tanh()
         return (new + update * (h - new),)
+
+    def _unrolled(
+        self, second: nn.Linear | None, read: Tensor | None, shape: tuple[int, ...]
+    ) -> Step:
+        known = iter(()) if read is None else iter(read.unbind())
+        adds = Held(second.weight, second.bias, onto=read, shape=shape) if second else None
+        recalled = Held(self.recall.weight, self.recall.bias, shape=shape)
+
+        def step(states: States, x: Tensor | None) -> States:
+            (h,) = states
+            reading = next(known) if adds is None or x is None else adds(x)
+            out: Tensor = GRUGates.apply(reading, recalled(h), h)  # type: ignore[no-untyped-call]
+            return (out,)
+
+        return step
 
 
 def begin_well(module: nn.Module) -> None:
@@ -145,6 +211,20 @@ def turned(x: Tensor, lengths: Tensor | None) -> Tensor:
     return x.gather(1, index.unsqueeze(2).expand_as(x))
 
 
+def run(layers: nn.Module, x: Tensor, states: States | None = None) -> tuple[Tensor, States]:
+    """An `nn.LSTM` or `nn.GRU` over a whole sequence, `b n m` -> `b n d`, and its states, `l b d`.
+
+    PyTorch's GRU takes its steps one by one on a CPU: in training ours cost less.
+    """
+    in_training = is_recorded() and x.device.type == "cpu" and not is_heard(layers)
+    if isinstance(layers, nn.GRU) and in_training:
+        out, last = run_gru(layers, x, None if states is None else states[0])
+        return out, (last,)
+    first = states if states is None or len(states) == 2 else states[0]
+    out, after = layers(x, first)
+    return out, after if isinstance(after, tuple) else (after,)
+
+
 @final
 class RecurrentEncoder(Body):
     """Layers of one recurrence, each over the whole sequence in one call.
@@ -189,9 +269,9 @@ class RecurrentEncoder(Body):
         for i, layer in enumerate(self.forward_layers):
             if i:
                 x = self.dropout(x)
-            out, _ = layer(x)
+            out, _ = run(layer, x)
             if self.both_ways:
-                back, _ = self.backward_layers[i](turned(x, lengths))
+                back, _ = run(self.backward_layers[i], turned(x, lengths))
                 out = torch.cat([out, turned(back, lengths)], -1)
             x = out
         return x

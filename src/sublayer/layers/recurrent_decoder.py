@@ -8,7 +8,7 @@ all steps in one call.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -18,10 +18,12 @@ from sublayer.layers.alignment import Alignment
 from sublayer.layers.block import Body
 from sublayer.layers.dropout import Dropout
 from sublayer.layers.mask import Mask
-from sublayer.layers.recurrent import Cell, States, allowed_of, last_of, split
+from sublayer.layers.product import through
+from sublayer.layers.readout import Readout
+from sublayer.layers.recurrent import Cell, States, allowed_of, last_of, run, split
 from sublayer.layers.state import State
 
-# ---- how a decoder begins, and what it says ------------------------------------------------------
+# ---- how a decoder begins ------------------------------------------------------------------------
 
 
 class Begin(nn.Module, ABC):
@@ -68,53 +70,6 @@ class Unpack(Begin):
         """States `b 1 d`."""
         kinds = split(memory.float(), self.n_states, self.n_layers)  # b 1 l d
         return tuple(kind[:, :, layer] for layer in range(self.n_layers) for kind in kinds)
-
-
-class Readout(nn.Module, ABC):
-    """Abstract. What the head reads."""
-
-    @abstractmethod
-    def forward(self, h: Tensor, x: Tensor, context: Tensor) -> Tensor:
-        """Outputs `b n d`, embeddings of the tokens before `b n e`, contexts `b n m` -> `b n o`."""
-
-
-@final
-class MaxoutReadout(Readout):
-    """The larger of each two sums of all three (Goodfellow et al. 2013).
-
-    Cho et al. 2014, A.1.2; Bahdanau et al. 2015, A.2.2.
-    """
-
-    def __init__(self, d_read: int, width: int) -> None:
-        super().__init__()
-        self.inner = nn.Linear(d_read, 2 * width)
-
-    def forward(self, h: Tensor, x: Tensor, context: Tensor) -> Tensor:
-        """`b n o`."""
-        sums = self.inner(torch.cat([h.to(x.dtype), x, context], -1))
-        return torch.maximum(*sums.chunk(2, -1))
-
-
-@final
-class TanhReadout(Readout):
-    """tanh(W [c; h]), an attentional hidden state (Luong et al. 2015, eq. 5)."""
-
-    def __init__(self, d_read: int, width: int) -> None:
-        super().__init__()
-        self.inner = nn.Linear(d_read, width)
-
-    def forward(self, h: Tensor, x: Tensor, context: Tensor) -> Tensor:
-        """`b n o`."""
-        return torch.tanh(self.inner(torch.cat([context, h.to(context.dtype)], -1)))
-
-
-@final
-class PlainReadout(Readout):
-    """The output itself (Sutskever et al. 2014)."""
-
-    def forward(self, h: Tensor, x: Tensor, context: Tensor) -> Tensor:
-        """`b n d`."""
-        return h
 
 
 # ---- the decoders --------------------------------------------------------------------------------
@@ -180,8 +135,7 @@ def _fused(
     n_kinds = len(states) // layers.num_layers
     kinds = [torch.stack(states[i::n_kinds]).flatten(1, 2).to(x.dtype) for i in range(n_kinds)]
     rows = x.reshape(b * n, 1, -1) if lanes else x
-    out, after = layers(rows, (kinds[0], kinds[1]) if n_kinds == 2 else kinds[0])
-    each = after if isinstance(after, tuple) else (after,)
+    out, each = run(layers, rows, tuple(kinds))
     w = n if lanes else 1
     new = [kind[layer].view(b, w, -1) for layer in range(layers.num_layers) for kind in each]
     return out.reshape(b, n, -1), tuple(new)
@@ -254,13 +208,9 @@ class _Aligned(_Recurrent):
             self.cross.weights(torch.cat([*weights], 1).unsqueeze(1))
 
 
-def _steps(x: Tensor, steps: Tensor, *, lanes: bool) -> Iterator[tuple[Tensor, Tensor]]:
-    """`b n ...` one step at a time, with how many were before, `b w`."""
-    if lanes:
-        yield x, steps
-        return
-    for i, one in enumerate(x.split(1, 1)):
-        yield one, steps + i
+def _in_time(x: Tensor, *, lanes: bool) -> Tensor:
+    """`b n m` as steps, `n b w m`: those of one lane, or the next of each of `n`."""
+    return x.unsqueeze(0) if lanes else x.transpose(0, 1).unsqueeze(2)
 
 
 @final
@@ -293,13 +243,16 @@ class SearchDecoder(_Aligned):
         lanes = state is not None and state.has_lanes
         states = carried[1:]
         before, contexts, seen = list[Tensor](), list[Tensor](), list[Tensor]()
-        for read, steps in _steps(self.cell.read(x), carried[0], lanes=lanes):
+        read = through(self.cell.read, _in_time(x, lanes=lanes))
+        look = self.cross.unroll(keys, memory, allowed, read.shape[:3])
+        go_on = self.cell.unroll(read)
+        for i in range(len(read)):
             h = states[0].to(x.dtype)
-            context, weights = self.cross(h, keys, memory, allowed, steps)
+            context, weights = look(h, carried[0] + i)
             before.append(h)
             contexts.append(context)
             seen.append(weights)
-            states = self.cell(read, states, context)
+            states = go_on(states, context)
         self._tell(seen)
         return self.readout(torch.cat(before, 1), x, torch.cat(contexts, 1)), states
 
@@ -339,16 +292,20 @@ class FeedingDecoder(_Aligned):
         n_kinds = (len(carried) - 2) // len(self.cells)
         said, states = carried[1].to(x.dtype), list(carried[2:])
         saying, seen = list[Tensor](), list[Tensor]()
-        cells = [cell for cell in self.cells if isinstance(cell, Cell)]
-        for read, steps in _steps(cells[0].read(x), carried[0], lanes=lanes):
-            h = read
-            for i, cell in enumerate(cells):
-                own = tuple(states[i * n_kinds : (i + 1) * n_kinds])
-                new = cell(cell.read(self.dropout(h)), own) if i else cell(read, own, said)
-                states[i * n_kinds : (i + 1) * n_kinds] = new
-                h = new[0]
-            context, weights = self.cross(h, keys, memory, allowed, steps)
-            said = self.readout(h, x, context)
+        lowest, *above = (cell for cell in self.cells if isinstance(cell, Cell))
+        read = through(lowest.read, _in_time(x, lanes=lanes))
+        shape = read.shape[:3]
+        look = self.cross.unroll(keys, memory, allowed, shape)
+        go_on = [lowest.unroll(read), *(cell.unroll_over(shape) for cell in above)]
+        say = self.readout.unroll(shape)
+        for i in range(len(read)):
+            h = said
+            for layer, cell in enumerate(go_on):
+                own = slice(layer * n_kinds, (layer + 1) * n_kinds)
+                states[own] = cell(tuple(states[own]), self.dropout(h) if layer else h)
+                h = states[own][0]
+            context, weights = look(h, carried[0] + i)
+            said = say(h, x, context)
             saying.append(said)
             seen.append(weights)
         self._tell(seen)

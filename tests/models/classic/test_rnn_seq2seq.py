@@ -8,6 +8,7 @@ from torch import nn
 
 from sublayer.generation.generate import generate
 from sublayer.generation.hypothesis import SearchOptions
+from sublayer.layers import alignment, readout, recurrent
 from sublayer.layers.state import State
 from sublayer.lens.record import record
 from sublayer.models.base import build, configure
@@ -101,6 +102,69 @@ def test_weights_are_told_to_who_listens(network):
         assert weights.shape == (3, 1, 4, 5)
         assert (weights[1, :, :, 2:] == 0).all()
         torch.testing.assert_close(told, plain)
+
+
+# ---- gradients made once for all steps -----------------------------------------------------------
+
+
+@pytest.fixture
+def step_by_step(monkeypatch):
+    """Turns on plain calls of every layer at every step, with what autograd makes of them."""
+
+    def turn_on():
+        for module in (recurrent, alignment, readout):
+            monkeypatch.setattr(module, "is_recorded", lambda: False)
+
+    return turn_on
+
+
+def learned(network, *, narrow=False):
+    network.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+        out = network(SOURCE, TARGET, VALID).float()
+    (out.log_softmax(-1)[..., 3] * (TARGET != 0)).sum().backward()
+    return [out.detach(), *(p.grad for p in network.parameters())]
+
+
+def test_gradients_are_those_of_every_step_by_itself(network, step_by_step):
+    ours = learned(network)
+    step_by_step()
+    for got, wanted in zip(ours, learned(network), strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_in_bfloat16_they_are_as_near_to_float32s(network, step_by_step):
+    exact = learned(network)
+    ours = learned(network, narrow=True)
+    step_by_step()
+    theirs = learned(network, narrow=True)
+
+    def away(found):
+        pairs = zip(found, exact, strict=True)
+        return sum((a.float() - b).square().sum() for a, b in pairs).sqrt()
+
+    assert away(ours) < 1.5 * away(theirs)
+
+
+def test_frozen_parts_get_no_gradient_and_others_the_same(network, step_by_step):
+    for i, p in enumerate(network.parameters()):
+        p.requires_grad_(i % 2 == 0)
+    ours = learned(network)
+    step_by_step()
+    for got, wanted in zip(ours, learned(network), strict=True):
+        assert (got is None) == (wanted is None)
+        if got is not None:
+            torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_who_listens_hears_every_step_in_training_too():
+    network, heard = made(**VARIANTS["luong"]), []
+    for part in ("cells.0.recall", "cells.1", "cross.score", "readout.inner"):
+        layer = network.decoder.get_submodule(part)
+        layer.register_forward_hook(lambda *given, part=part: heard.append(part))
+    learned(network)
+    assert {part: heard.count(part) for part in heard} == dict.fromkeys(heard, TARGET.shape[1])
+    assert len(set(heard)) == 4
 
 
 # ---- the papers' equations, in loops over one text -----------------------------------------------

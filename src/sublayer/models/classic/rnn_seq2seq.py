@@ -15,6 +15,7 @@ from sublayer.layers.alignment import Alignment, Everywhere, Focus, Monotonic, P
 from sublayer.layers.block import Body
 from sublayer.layers.embedding import TokenEmbedding
 from sublayer.layers.init import glorot
+from sublayer.layers.readout import MaxoutReadout, PlainReadout, TanhReadout
 from sublayer.layers.recurrent import (
     Cell,
     GRUCell,
@@ -28,10 +29,7 @@ from sublayer.layers.recurrent_decoder import (
     AfterDecoder,
     Bridge,
     FeedingDecoder,
-    MaxoutReadout,
-    PlainReadout,
     SearchDecoder,
-    TanhReadout,
     Unpack,
     VectorDecoder,
 )
