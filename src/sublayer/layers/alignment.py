@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sublayer.layers.product import is_heard
 from sublayer.layers.score import Score
+from sublayer.layers.softmax import softmax
 from sublayer.layers.tap import Tap
 from sublayer.layers.unrolled import Held, is_recorded
 
@@ -32,7 +33,7 @@ class Everywhere(Focus):
 
     def forward(self, scores: Tensor, q: Tensor, steps: Tensor, lengths: Tensor) -> Tensor:
         """Weights `b q k`."""
-        return scores.softmax(-1)
+        return softmax(scores)
 
 
 class _Window(Focus):
@@ -53,7 +54,7 @@ class _Window(Focus):
         centre = self.centre(q, steps, lengths).unsqueeze(-1)  # b q 1
         away = torch.arange(scores.shape[-1], device=scores.device) - centre
         lowest = torch.finfo(scores.dtype).min
-        weights = scores.masked_fill(away.abs() > self.reach, lowest).softmax(-1)
+        weights = softmax(scores.masked_fill(away.abs() > self.reach, lowest))
         return self.faded(weights, away)
 
     def faded(self, weights: Tensor, away: Tensor) -> Tensor:
