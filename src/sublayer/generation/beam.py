@@ -254,10 +254,11 @@ def beam_search(
     """The `n_best` hypotheses of each row, best first.
 
     Each row has a limit of its own (tokens with the end). It is searched until nothing alive can
-    enter its n best, or as the patience says, so asking for more never changes the first. Beams are kept, and hypotheses
-    ranked, by log-probabilities as rules and groups leave them: for what only forbids, that is the
-    model's own. With stop strings more of a step's candidates may end than room was made for; then
-    fewer go on. Rules see the `prompts` too, if there are any; `pieces` are those of the rows.
+    enter its n best, or as the patience says, so asking for more never changes the first. Beams are
+    kept, and hypotheses ranked, by log-probabilities as rules and groups leave them: for what only
+    forbids, that is the model's own. With stop strings more of a step's candidates may end than
+    room was made for; then fewer go on. Rules see the `prompts` too, if there are any; `pieces` are
+    those of the rows.
     """
     if not limits:
         return []

@@ -54,7 +54,8 @@ class Cache:
 
     def _room(self, like: Tensor, rows: int) -> Tensor:
         """An empty buffer with room for half as much again as there is."""
-        return like.new_empty(rows, like.shape[1], max(self.length + self.length // 2, LEAST), like.shape[3])
+        room = max(self.length + self.length // 2, LEAST)
+        return like.new_empty(rows, like.shape[1], room, like.shape[3])
 
     def _grow(self, rows: int, length: int) -> None:
         assert self._buffers is not None
