@@ -20,6 +20,8 @@ def test_a_run_of_fewer_bits_is_a_run(run, target, weights, sublayer):
     assert status == 0
     assert (before["name"], after["name"]) == ("before", weights)
     assert before["metrics"].keys() == after["metrics"].keys()
+    assert before["tokens/s"] > 0
+    assert after["tokens/s"] > 0
     status, out, _ = sublayer("predict", target, stdin=b"abc\n")
     assert status == 0
     assert len(out.splitlines()) == 1

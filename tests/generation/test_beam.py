@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 import torch
 
 from sublayer.generation.decoding import FromSource
-from sublayer.generation.generate import generate, search
+from sublayer.generation.generate import continue_ids, generate, search
 from sublayer.generation.hypothesis import (
+    Groups,
     Hypothesis,
     Power,
     SearchOptions,
@@ -18,6 +20,7 @@ from sublayer.generation.hypothesis import (
     length_penalty,
 )
 from sublayer.generation.stopping import Stops
+from sublayer.models.base import build
 from sublayer.text.special import Special
 
 SPECIAL = Special()
@@ -123,6 +126,28 @@ def test_with_patience_a_search_ends_when_enough_have_ended(network, source, alp
         row = source[0][i : i + 1, : int(source[1][i].sum())]
         expected = plain_beam_search(network, row, 9, alpha, 4, enough=4 * patience)
         assert_same(found, expected[:2])
+
+
+def test_with_patience_a_group_that_has_enough_takes_no_more():
+    """While another waits for its share: a case in which more would be better than its first."""
+    torch.manual_seed(21)
+    network = build("gpt", "tiny", vocab_size=7).eval()
+    with torch.no_grad():
+        for p in network.parameters():
+            p.mul_(3)
+    options = SearchOptions(6, 0.6, max_length=12, groups=Groups(3), patience=2.0)
+    firsts = [
+        continue_ids(network, [[1, 3]], replace(options, n_best=n), Stops((2,), (0, 1)))[0][0].ids
+        for n in range(1, 7)
+    ]
+    assert firsts == firsts[:1] * 6
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_a_model_that_gives_no_numbers_is_told(network, source, lean, beam):
+    lean(network, [4], math.nan)
+    with pytest.raises(ValueError, match=re.escape("the model gives no numbers (NaN)")):
+        generate(network, *source, SearchOptions(beam=beam, max_length=4))
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])

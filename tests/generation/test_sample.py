@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sublayer.generation.generate import continue_ids, generate
-from sublayer.generation.logits import NoRepeat, RepetitionPenalty, Rules
+from sublayer.generation.logits import NoRepeat, RepetitionPenalty, Rules, temperature
 from sublayer.generation.sample import SampleOptions, Sampler, draw, uniform
 from sublayer.generation.stopping import Stops
 from sublayer.models.base import build
@@ -231,6 +231,18 @@ def test_logprobs_are_the_models_own_whatever_was_done_to_the_logits(network):
         at = logp[range(len(prompt) - 1, len(prompt) + len(written) - 1), written]
         assert found.logprob == pytest.approx(at.sum().item(), abs=1e-4)
         assert found.score == found.logprob
+
+
+def test_a_temperature_too_small_to_divide_by_draws_the_likeliest():
+    logits = torch.tensor([[1.0, 80.0, 79.0, -torch.inf], [5.0, -3.0, 2.0, 4.0]])
+    for t in (1e-8, 1e-40):
+        assert draw(temperature(logits, t), [0.0, 0.999]).tolist() == [1, 0]
+
+
+def test_a_model_that_gives_no_numbers_is_told(network):
+    network.head.register_forward_hook(lambda module, given, logits: logits * torch.nan)
+    with pytest.raises(ValueError, match="gives no numbers"):
+        continue_ids(network, [[1]], SampleOptions(seed=1, max_new=4), STOPS)
 
 
 def test_what_is_never_written_is_never_drawn(network):

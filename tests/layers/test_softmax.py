@@ -30,3 +30,8 @@ def test_hidden_keys_get_nothing_and_the_type_stays() -> None:
 def test_a_row_that_sees_nobody_is_nan_as_in_pytorch() -> None:
     hidden = torch.full((1, 4), -torch.inf)
     assert bool(softmax(hidden).isnan().all()) == bool(hidden.softmax(-1).isnan().all())
+
+
+def test_float64_stays_exact() -> None:
+    scores = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(softmax, scores)

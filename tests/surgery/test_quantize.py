@@ -6,6 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from sublayer.generation.generate import continue_ids
+from sublayer.generation.hypothesis import SearchOptions
+from sublayer.generation.stopping import Stops
 from sublayer.layers.packed import is_available
 from sublayer.layers.quantized import (
     GROUP,
@@ -112,3 +115,14 @@ def test_what_quantization_json_says_is_checked(tmp_path):
     (tmp_path / "quantization.json").write_text('{"weights": "int3"}')
     with pytest.raises(ValueError, match="'weights' must be one of int8, int8-weights, int4"):
         load_quantized(tmp_path)
+
+
+@pytest.mark.parametrize("family", ["wavenet", "gpt", "llama"])
+def test_a_language_model_without_parameters_of_floats_still_writes(family):
+    torch.manual_seed(0)
+    sizes = {} if family == "wavenet" else {"n_layers": 1, "n_heads": 2, "d_ff": 64}
+    network = quantize(build(family, vocab_size=32, d_model=32, **sizes).eval(), "int8")
+    found = continue_ids(
+        network, [[1, 5], [1]], SearchOptions(2, max_length=4), Stops((2,), (0, 1))
+    )
+    assert len(found) == 2

@@ -10,21 +10,31 @@ from sublayer.tasks import Result
 from sublayer.training.answering import Form
 
 
-def form_of(output: Path | None, *, json: bool) -> Form:
+def form_of(output: Path | None, *, json: bool, n: int = 1, stream: bool = False) -> Form:
     """How answers are written: as the file is called, a matrix of vectors or JSON lines; as text.
 
-    JSON lines also if they are asked for.
+    JSON lines also if they are asked for. `n` answers are asked for, and go to a file or a stream.
+
+    Raises:
+        ValueError: a matrix is to go to a stream.
     """
     suffix = "" if output is None else output.suffix
     if suffix == ".npy":
+        if stream:
+            raise ValueError(f"{output} is no regular file, as a matrix needs: leave .npy out")
         return Form(as_vector, matrix_head)
-    return Form(as_json if json or suffix == ".jsonl" else as_text)
+    if json or suffix == ".jsonl":
+        return Form(as_json)
+    return Form(as_text if n == 1 else as_list)
 
 
 def as_text(number: int, text: str, found: list[Result]) -> bytes:
-    """The answer as it is; of several, each with line number, numbers and answer."""
-    if len(found) == 1:
-        return f"{found[0].text}\n".encode()
+    """The answer as it is."""
+    return "".join(f"{answer.text}\n" for answer in found).encode()
+
+
+def as_list(number: int, text: str, found: list[Result]) -> bytes:
+    """Each answer with line number, numbers and answer, also where only one was found."""
     rows = []
     for answer in found:
         numbers = [f"{value:.4f}" for value in answer.fields.values() if isinstance(value, float)]

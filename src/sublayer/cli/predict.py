@@ -43,31 +43,35 @@ def predict(
         from sublayer.cli.progress import rows_bar
         from sublayer.config.files import read_changes
         from sublayer.data.files import text_lines
-        from sublayer.training.answering import Answering, Inputs, shared, weights_of
+        from sublayer.training.answering import ONLY_HOW, Answering, Inputs, shared, weights_of
+        from sublayer.training.target import Target
         from sublayer.training.team import load_team
 
-    if resume and output is None:
+    target = Target.of(output, input)
+    if resume and target.file is None:
         raise ValueError("--resume goes on with a file: name it with --output")
-    with shared(output) as share:
+    with shared(target.file) as share:
         keys = read_changes(changes or [])
         predictor = load_team(run, keys, device=device)
         stdin = Inputs(text_lines(sys.stdin.buffer, "stdin"))
         inputs = stdin if input is None else Inputs.of_file(input)
-        if output is None and n_best == 1 and not json and sys.stdout.isatty():
+        if n_best == 1 and not json and target.is_terminal():
             inputs, only = inputs.if_one()
             if only is not None:
                 for piece in predictor.stream(only):
                     print(piece, end="", flush=True)
                 print()
                 return
-        form = form_of(output, json=json)
+        form = form_of(output, json=json, n=n_best, stream=target.file is None)
         with rows_bar("predicting", hidden=inputs.count is None or share.rank > 0) as progress:
             answering = Answering(predictor, form, n_best, progress)
-            if output is None:
-                answering.to_stream(inputs, lambda content: sys.stdout.write(content.decode()))
+            if target.file is None:
+                with target.stream() as write:
+                    answering.to_stream(inputs, write)
             else:
                 model = {"model": str(run.absolute()), "weights": weights_of(run)}
-                asked = model | {"keys": keys, "json": json}
-                answering.to_file(inputs, output, asked, resume=resume, share=share)
+                what = {key: value for key, value in keys.items() if key not in ONLY_HOW}
+                asked = model | {"keys": what, "json": json}
+                answering.to_file(inputs, target.file, asked, resume=resume, share=share)
     if predictor.shortened:
         print(f"sublayer: too long and cut: {predictor.shortened} inputs", file=sys.stderr)

@@ -61,11 +61,14 @@ def _print(before: Measured, after: Measured) -> None:
 
     from sublayer.cli.tables import plain_table
 
-    table = plain_table("", "MB", before.unit, *before.metrics)
-    for one in (before, after):
-        values = (f"{score.value:.4g}" for score in one.metrics.values())
-        table.add_row(one.name, f"{one.megabytes:,.1f}", f"{one.rate:,.0f}", *values)
+    both = (before, after)
+    table = plain_table("", before.name, after.name)
+    table.add_row("MB", *(f"{one.megabytes:,.1f}" for one in both))
+    if before.rate is not None and after.rate is not None:
+        table.add_row(before.unit, f"{before.rate:,.0f}", f"{after.rate:,.0f}")
+    for name in before.metrics:
+        table.add_row(name, *(f"{one.metrics[name].value:.4g}" for one in both))
     Console().print(table)
-    if after.rate < before.rate:
+    if before.rate and after.rate and after.rate < before.rate:
         ratio = after.rate / before.rate
         print(f"{after.name} is slower here: {ratio:.2f} times the rate before")

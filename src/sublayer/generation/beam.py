@@ -15,7 +15,7 @@ from sublayer.generation.batches import in_place
 from sublayer.generation.continuations import best_continuations
 from sublayer.generation.decoding import Decoding
 from sublayer.generation.hypothesis import Hypothesis, LengthPenalty, Searching, SearchOptions
-from sublayer.generation.logits import NEVER, Past
+from sublayer.generation.logits import NEVER, Past, check_numbers
 from sublayer.generation.pieces import Pieces
 from sublayer.generation.stopping import Stops
 
@@ -29,22 +29,32 @@ class _Ended:
     enough: float
     """Hypotheses that end the search at once."""
     found: list[Hypothesis] = field(default_factory=list)
+    closed: bool = False
+    """Whether that has come about: other groups may go on, but nothing is added here."""
 
     def add(self, ids: list[int], logprob: float, total: float, tokens: int) -> None:
         """One that has written so many tokens; it has an end token or was stopped."""
-        self.found.append(Hypothesis(ids, logprob, total / self.penalty(tokens), ended=True))
+        self._add(Hypothesis(ids, logprob, total / self.penalty(tokens), ended=True))
 
     def add_cut(self, ids: list[int], logprob: float, total: float) -> None:
         """One that cannot go on."""
         score = total / self.penalty(max(len(ids), 1))
-        self.found.append(Hypothesis(ids, logprob, score, ended=False))
+        self._add(Hypothesis(ids, logprob, score, ended=False))
+
+    def _add(self, hypothesis: Hypothesis) -> None:
+        if not self.closed:
+            self.found.append(hypothesis)
+
+    def close(self) -> None:
+        """A step is over."""
+        self.closed = len(self.found) >= self.enough
 
     def is_settled(self, best_alive: float, n_best: int) -> bool:
         """Whether enough have ended, or nothing still alive can enter the n best.
 
         Totals only fall, the penalty is largest at the limit: none can pass the bound.
         """
-        if len(self.found) >= self.enough:
+        if self.closed:
             return True
         if len(self.found) < n_best:
             return False
@@ -64,10 +74,12 @@ class _Row:
         self.depth = -(-options.n_best // options.groups.count)
 
     def is_settled(self, best_alive: Sequence[float]) -> bool:
-        """Whether nothing still alive, of which these are the groups' best, can enter the n best.
+        """Whether, after a step, nothing still alive can enter the n best; given are groups' best.
 
         Until then all groups go on: what a group writes depends on all those before it.
         """
+        for ended in self.groups:
+            ended.close()
         for best, ended in zip(best_alive, self.groups, strict=True):
             if best > NEVER and not ended.is_settled(best, self.depth):
                 return False
@@ -211,6 +223,7 @@ class _Beams:
     def _go_on(self, kept: _Kept) -> None:
         """The kept beams of the rows that are not settled."""
         best, going, length = kept.totals[:, :: self.width].tolist(), [], self.past.written + 1
+        check_numbers(best_of_row for row in best for best_of_row in row)
         for i, row in enumerate(self.rows):
             if length >= row.limit:
                 self._cut(kept, i)

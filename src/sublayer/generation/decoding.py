@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sublayer.layers.cache import joined_rows
+from sublayer.layers.place import device_of
 from sublayer.layers.state import State
 from sublayer.models.base import EncoderDecoder, LanguageModel
 
@@ -125,7 +126,7 @@ class FromPrompt(_Attending):
 
     def start(self) -> Tensor:
         """Logits `b v` of each text's first token, from one pass over all prompts."""
-        device = next(self.network.parameters()).device
+        device = device_of(self.network)
         lengths = torch.tensor([len(prompt) for prompt in self.prompts])
         longest = int(lengths.max())
         ids = torch.tensor([[*p, *[0] * (longest - len(p))] for p in self.prompts], device=device)

@@ -8,9 +8,10 @@ transformers.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import isnan
 from typing import NamedTuple, final
 
 import torch
@@ -199,9 +200,23 @@ class Rules:
 NO_RULES = Rules()
 
 
+def check_numbers(logprobs: Iterable[float]) -> None:
+    """That log-probabilities of what was chosen are numbers.
+
+    Raises:
+        ValueError: one is none: some weight, or what came of the weights, is infinite or no number.
+    """
+    if any(map(isnan, logprobs)):
+        raise ValueError(
+            "the model gives no numbers (NaN) for what comes next: its training diverged, or its "
+            "weights are damaged"
+        )
+
+
 def temperature(logits: Tensor, t: float) -> Tensor:
     """Logits over `t`: below 1 the likely become likelier (Ackley et al. 1985)."""
-    return logits / t
+    # from the largest down, so that no t is too small to divide by
+    return (logits - logits.amax(-1, keepdim=True)) / t
 
 
 def top_k(logits: Tensor, k: int) -> Tensor:

@@ -16,6 +16,7 @@ from sublayer.generation.hypothesis import Hypothesis, SearchOptions
 from sublayer.generation.pieces import Pieces
 from sublayer.generation.refill import Cohort, Share, refilled
 from sublayer.generation.stopping import Stops
+from sublayer.layers.place import device_of
 from sublayer.models.base import EncoderDecoder
 from sublayer.text.tokenizer import Tokenizers
 
@@ -116,6 +117,6 @@ class Predictor:
         return [ids[: self.max_source] for ids in sources]
 
     def _padded(self, sources: list[list[int]]) -> tuple[Tensor, Tensor | None]:
-        device = next(self.network.parameters()).device
+        device = device_of(self.network)
         source, valid = pad_source(sources, self.tokenizers.source.special)
         return source.to(device), None if valid is None else valid.to(device)

@@ -123,4 +123,5 @@ def draw(logits: Tensor, numbers: Sequence[float]) -> Tensor:
     """Logits `r v` and a number in [0, 1) for each row -> tokens `r`, by inverting the sums."""
     sums = logits.double().softmax(-1).cumsum(-1)
     at = torch.tensor(numbers, dtype=sums.dtype, device=sums.device).unsqueeze(1) * sums[:, -1:]
-    return torch.searchsorted(sums, at, right=True).squeeze(1)
+    # beyond all sums only where these are no numbers, which is told of the token's probability
+    return torch.searchsorted(sums, at, right=True).squeeze(1).clamp_max(sums.shape[1] - 1)

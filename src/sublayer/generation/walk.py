@@ -11,7 +11,7 @@ from torch import Tensor
 from sublayer.generation.batches import in_place
 from sublayer.generation.decoding import Decoding
 from sublayer.generation.hypothesis import Hypothesis, LengthPenalty, Searching
-from sublayer.generation.logits import NEVER, NO_RULES, Past, Rules
+from sublayer.generation.logits import NEVER, NO_RULES, Past, Rules, check_numbers
 from sublayer.generation.stopping import Stops
 
 Choose = Callable[[Tensor, Sequence[int]], Tensor]
@@ -101,10 +101,11 @@ def walking(
         if not alive.rows:
             return
         tokens, logits = choose(allowed, alive.rows), alive.logits
-        chosen = logits.log_softmax(1).gather(1, tokens.unsqueeze(1)).squeeze(1)
+        chosen = logits.log_softmax(1).gather(1, tokens.unsqueeze(1)).squeeze(1).tolist()
+        check_numbers(chosen)
         written, going = [], []
         for i, (row, token, logprob) in enumerate(
-            zip(alive.rows, tokens.tolist(), chosen.tolist(), strict=True)
+            zip(alive.rows, tokens.tolist(), chosen, strict=True)
         ):
             is_end = token in stops.ends
             is_last = not is_end and watch(row, token)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sublayer.layers.precision import widened
+
 WIDE = 16
 """Numbers of a vector register, below which PyTorch's kernel goes through a row one by one."""
 
@@ -19,5 +21,5 @@ def softmax(scores: Tensor) -> Tensor:
     k = scores.shape[-1]
     if k >= WIDE or scores.device.type != "cpu" or torch.compiler.is_compiling():
         return scores.softmax(-1)
-    filled = F.pad(scores.float(), (0, WIDE - k), value=-torch.inf)
+    filled = F.pad(widened(scores), (0, WIDE - k), value=-torch.inf)
     return filled.softmax(-1)[..., :k].to(scores.dtype)

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor
 
+from sublayer.layers.place import device_of
 from sublayer.lens.record import record
 from sublayer.models.base import EncoderDecoder
 from sublayer.text.tokenizer import Tokenizers
@@ -50,7 +51,7 @@ def cross_attention(
     source_end, target = tokenizers.source.special.eos, tokenizers.target.special
     source_ids = [*tokenizers.source.encode(text), source_end]
     target_ids = [target.bos, *tokenizers.target.encode(output), target.eos]
-    device = next(network.parameters()).device
+    device = device_of(network)
     training = network.training
     network.eval()
     try:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sublayer.layers.attention import CrossAttention, SelfAttention
+from sublayer.layers.place import device_of
 from sublayer.layers.state import State
 from sublayer.models.base import EncoderDecoder, LanguageModel
 from sublayer.scaling.count import Shape, zeros
@@ -141,7 +142,7 @@ def decoding_memory(
 def _carried(network: EncoderDecoder | LanguageModel, dtype: torch.dtype) -> int:
     """Bytes that a state carries of one row, as one token shows; counts keep their type."""
     state, ids = State(), torch.zeros(1, 1, dtype=torch.long)
-    ids = ids.to(next(network.parameters()).device)
+    ids = ids.to(device_of(network))
     if isinstance(network, EncoderDecoder):
         network.decode_hidden(ids, network.encode(ids), state=state)
     else:

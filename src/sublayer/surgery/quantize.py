@@ -52,6 +52,11 @@ def quantize(network: nn.Module, weights: Weights) -> nn.Module:
     return network.eval()
 
 
+def has_quantized(network: nn.Module) -> bool:
+    """Whether any part of the network has weights of fewer bits."""
+    return any(isinstance(part, QuantizedLinear | Int8Embedding) for part in network.modules())
+
+
 def restored(network: nn.Module) -> nn.Module:
     """The network itself, with layers of floats again: those that its quantized ones stand for."""
     for name, part in list(network.named_children()):

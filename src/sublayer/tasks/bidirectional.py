@@ -18,6 +18,7 @@ from sublayer.config.schema import Generation, Recipe
 from sublayer.data.batch import Labelled, Row
 from sublayer.data.example import Document, Example
 from sublayer.generation.batches import batches
+from sublayer.layers.place import device_of
 from sublayer.metrics import Score
 from sublayer.models.bidirectional import BidirectionalModel
 from sublayer.objectives.bidirectional import Bidirectional
@@ -180,7 +181,7 @@ class Readings(Predictor):
 
     def _batch(self, rows: Sequence[Row]) -> Iterator[Reading]:
         model = as_bidirectional(self.worker)
-        batch = batch_of_words(rows, self.tokenizers).to(next(self.network.parameters()).device)
+        batch = batch_of_words(rows, self.tokenizers).to(device_of(self.network))
         hidden = model.hidden(batch.inputs, batch.valid)
         vectors = model.layers(hidden).float().mean(2).cpu().numpy()
         directions = model.directions(hidden)

@@ -17,6 +17,7 @@ from sublayer.data.batch import Labelled, Pairs, Row, pad
 from sublayer.data.example import Example
 from sublayer.data.pair import Pair
 from sublayer.generation.batches import batches
+from sublayer.layers.place import device_of
 from sublayer.metrics import mean_reciprocal_rank, recall_at
 from sublayer.models.base import Encoder
 from sublayer.objectives.contrast import Contrast, Pooling, pooled, taken
@@ -74,7 +75,7 @@ class Vectors(Predictor):
         if isinstance(inputs, str):
             raise ValueError("give a list of texts, not one text")
         network: Encoder = as_encoder(self.worker, "embed a text")
-        device, rows = next(network.parameters()).device, []
+        device, rows = device_of(network), []
         for row in rows_of([(t, None) for t in inputs], self.vocabulary.text, self.longest):
             rows.append(row.ids)
             self.shortened += row.was_cut

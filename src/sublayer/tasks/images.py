@@ -18,6 +18,7 @@ from sublayer.data.example import Example, Picture
 from sublayer.data.images import read_image
 from sublayer.data.order import BucketOrder
 from sublayer.data.store import Store
+from sublayer.layers.place import device_of
 from sublayer.metrics import confusion, make
 from sublayer.models.base import ImageEncoder
 from sublayer.objectives.labels import OneLabel
@@ -111,7 +112,7 @@ class ImageLabels(Predictor):
     ) -> list[list[Result]]:
         """The same for pixels."""
         network = as_image_encoder(self.worker)
-        device = next(network.parameters()).device
+        device = device_of(network)
         out: list[list[Result]] = []
         for start in range(0, len(pictures), self.batch):
             batch = as_inputs(pictures[start : start + self.batch]).to(device)

@@ -20,6 +20,7 @@ from sublayer.data.order import WindowOrder
 from sublayer.data.store import Store
 from sublayer.generation.hypothesis import SearchOptions
 from sublayer.generation.language import Continuation, Continuer
+from sublayer.layers.place import device_of
 from sublayer.metrics import Score
 from sublayer.models.base import LanguageModel
 from sublayer.objectives.causal import Causal
@@ -211,7 +212,7 @@ class Language(Task):
         notes: Notes = {}
         network, device = (
             as_language_model(predictor.network),
-            next(predictor.network.parameters()).device,
+            device_of(predictor.network),
         )
         objective, nll, tokens = Causal(), 0.0, 0
         length, random = self.settings.length, np.random.default_rng(0)

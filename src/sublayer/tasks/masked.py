@@ -14,6 +14,7 @@ from sublayer.config.objective import MaskedObjective
 from sublayer.config.schema import Generation, Recipe
 from sublayer.data.batch import Labelled, Row, pad
 from sublayer.data.example import Document, Example
+from sublayer.layers.place import device_of
 from sublayer.metrics import Score
 from sublayer.models.base import Encoder
 from sublayer.objectives.labels import UNTOLD, HiddenTokens
@@ -90,7 +91,7 @@ class Fills(Predictor):
         ids = self._with_masks(text)
         tokenizer = self.vocabulary.text
         network = as_encoder(self.worker, "fill in a mask")
-        device = next(network.parameters()).device
+        device = device_of(network)
         inputs = torch.tensor([wrap(ids, None, tokenizer)], device=device)
         hidden = network.hidden(inputs)[inputs == self.mask]  # masks m
         share = network.head(hidden).float().softmax(-1)  # masks v

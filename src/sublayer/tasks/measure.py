@@ -10,6 +10,7 @@ from torch import nn
 
 from sublayer.data.batch import Row, Step
 from sublayer.data.order import cut
+from sublayer.layers.place import device_of
 from sublayer.objectives.base import Objective
 from sublayer.tasks.base import Task
 
@@ -19,7 +20,7 @@ def mean_loss(
     network: nn.Module, objective: Objective, batches: Iterable[Step]
 ) -> dict[str, float]:
     """The loss and its parts, each per what it is a sum over, without dropout."""
-    device = next(network.parameters()).device
+    device = device_of(network)
     was_training = network.training
     network.eval()
     sums: dict[str, float] = {}

@@ -16,6 +16,7 @@ from sublayer.data.batch import Batch, Row, collate
 from sublayer.data.example import Document, Example
 from sublayer.generation.generate import Options, asked, generate, streams_of
 from sublayer.generation.hypothesis import Hypothesis, SearchOptions
+from sublayer.layers.place import device_of
 from sublayer.metrics import Score
 from sublayer.models.base import as_encoder_decoder
 from sublayer.objectives.seq2seq import Seq2Seq
@@ -121,7 +122,7 @@ class Infills(Predictor):
             source += [id, *part]
         source.append(tokenizer.special.eos)
         network = as_encoder_decoder(self.worker)
-        device = next(network.parameters()).device
+        device = device_of(network)
         options, draws = asked(self._as_wide_as(n), n)
         found: list[Hypothesis] = []
         for draw in range(draws):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sublayer.config.schema import Recipe
 from sublayer.data.batch import Labelled, pad, spell
+from sublayer.layers.place import device_of
 from sublayer.models.base import Classifier
 from sublayer.objectives.labels import output_of
 from sublayer.tasks.passages import wrap
@@ -149,7 +150,7 @@ def as_classifier(network: nn.Module, doing: str) -> Classifier:
 @torch.inference_mode()
 def logits_of(network: Classifier, batch: Labelled) -> Tensor:
     """What the network says of a batch, in float32 on the CPU."""
-    return output_of(network, batch.to(next(network.parameters()).device)).float().cpu()
+    return output_of(network, batch.to(device_of(network))).float().cpu()
 
 
 def split_input(text: str) -> tuple[str, str | None]:

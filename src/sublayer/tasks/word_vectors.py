@@ -14,6 +14,7 @@ from torch import nn
 from sublayer.config.schema import Generation, Recipe
 from sublayer.data.batch import Row, Step
 from sublayer.data.example import Document, Example
+from sublayer.layers.place import device_of
 from sublayer.metrics import Score
 from sublayer.tasks.base import (
     CHUNK,
@@ -106,7 +107,7 @@ class WordTask(Task):
                 "text; give evaluation.similarity or evaluation.analogies alone"
             )
         total, tokens, objective = 0.0, 0, self.objective()
-        device = next(network.parameters()).device
+        device = device_of(network)
         with torch.inference_mode():
             for batch in self.batches(self.encode(examples, {})):
                 loss = objective(network, batch.to(device))

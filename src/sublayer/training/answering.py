@@ -16,12 +16,15 @@ from typing import Any
 import torch
 from torch import distributed
 
-from sublayer.data.files import lines, opened
+from sublayer.data.files import lines, opened, text_lines
 from sublayer.tasks import Predictor, Result
 from sublayer.training.part import Part, join
+from sublayer.training.target import is_pipe, replaceable
 
 CHUNK = 2_000
 """Inputs answered at a time: enough for full batches of like length, few enough for any memory."""
+ONLY_HOW = {"batch_tokens", "workers"}
+"""Keys of [generation] that say how answers are come by, not what they are."""
 PATIENCE = timedelta(days=30)
 """How long a process waits for the others: their shares may take longer than its own by much."""
 
@@ -47,12 +50,18 @@ class Inputs:
     def of_file(cls, file: Path) -> Inputs:
         """The lines of a file; of JSON lines (`.jsonl`) the strings, or the "text" of objects.
 
+        A pipe is read as it comes, so how many there are is not known.
+
         Raises:
             ValueError: the file is not there, or a line is wrong, when it is read.
         """
-        with opened(str(file)) as stream:
-            count = sum(1 for _ in stream)
-        texts = lines(str(file))
+        count = None
+        if is_pipe(file):
+            texts = _piped(file)
+        else:
+            with opened(str(file)) as stream:
+                count = sum(1 for _ in stream)
+            texts = lines(str(file))
         if file.name.removesuffix(".gz").endswith(".jsonl"):
             texts = (_text(line, f"{file}:{i}") for i, line in enumerate(texts, 1))
         return cls(texts, count)
@@ -144,16 +153,17 @@ class Answering:
         the first inputs; with `resume` it is gone on with, and the file becomes the same.
 
         Raises:
-            ValueError: an input is wrong, or the part that is there is none to go on with.
+            ValueError: an input is wrong, what is there is no file, or the part that is there is
+                none to go on with.
             OSError: it cannot be written.
         """
-        share = share or Share()
+        share, output = share or Share(), replaceable(output)
         files = share.parts(output)
         _refuse_others(output, files)
         first, texts, count = 0, inputs.texts, inputs.count
         if share.processes > 1:
             if count is None:
-                raise ValueError("several processes share a file: name it with --input")
+                raise ValueError("several processes share a file: name one with --input, no pipe")
             first, behind = share.of(count)
             texts, count = islice(texts, first, behind), behind - first
         part = Part(files[share.rank], {**asked, "n": self.n, "chunk": CHUNK})
@@ -225,6 +235,11 @@ def _refuse_others(output: Path, own: list[Path]) -> None:
             f"{others[0]} was begun by another number of processes: "
             "go on with as many and --resume, or remove it"
         )
+
+
+def _piped(file: Path) -> Iterator[str]:
+    with file.open("rb") as stream:
+        yield from text_lines(stream, str(file))
 
 
 def _text(line: str, place: str) -> str:

@@ -21,6 +21,7 @@ from sublayer.data.example import Example
 from sublayer.data.order import Indices, Order
 from sublayer.data.pair import Pair
 from sublayer.data.source import read
+from sublayer.layers.place import device_of
 from sublayer.models.base import EncoderDecoder, LanguageModel
 from sublayer.scaling.count import Count
 from sublayer.scaling.field import receptive_field
@@ -144,7 +145,7 @@ def _rate(network: nn.Module, task: Task, order: Order, batches: Sequence[Indice
     The first step is not timed.
     """
     t, random = task.recipe.training, np.random.default_rng(task.recipe.seed)
-    device = next(network.parameters()).device
+    device = device_of(network)
     products = product_type(t.precision, device)
     objective, optimizer = task.objective(), make_optimizer(network.train(), t.optimizer, products)
     context = autocast(t.precision, device)

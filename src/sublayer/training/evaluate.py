@@ -91,6 +91,18 @@ def evaluate(
     return Evaluation(split, outcome, time.perf_counter() - start)
 
 
+def examples_of(folder: Path, split: Split, files: Sequence[str] = ()) -> list[Example]:
+    """The rows of a split of a run's data, or of `files` in its place.
+
+    Raises:
+        ValueError: the folder is no run, or the data is not there or wrong.
+    """
+    _, recipe = open_run(folder)
+    if files:
+        recipe, split = _with_files(recipe, files), "test"
+    return _examples(folder, recipe, split)
+
+
 def _measured_by(recipe: Recipe, given: Any) -> Recipe:
     """The recipe with other values for some keys of `[evaluation]`."""
     kind, own = type(recipe.evaluation), recipe.evaluation.model_dump()

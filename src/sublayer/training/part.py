@@ -35,7 +35,8 @@ class Part:
         """Make the file, or take up what is there: `texts` is moved behind the answered ones.
 
         Raises:
-            ValueError: there is a part, but none to go on with, or one of something else.
+            ValueError: there is a part, but none to go on with, one of something else, or one
+                whose note is damaged.
             OSError: it cannot be written.
         """
         if not self.file.exists():
@@ -48,7 +49,7 @@ class Part:
             )
         if not self.note.exists():
             raise ValueError(f"{self.file} has no {self.note.name} beside it: remove it")
-        noted = load_object(self.note)
+        noted = self._noted()
         if noted.get("asked") != self.asked:
             raise ValueError(
                 f"{self.file} was begun with another model or other options: give the same, "
@@ -64,6 +65,17 @@ class Part:
         if self.file.stat().st_size < self.size:
             raise ValueError(f"{self.file} is shorter than its note says: remove it")
         os.truncate(self.file, self.size)
+
+    def _noted(self) -> dict[str, Any]:
+        noted = load_object(self.note)
+        counts = noted.get("inputs"), noted.get("bytes")
+        if (
+            "asked" not in noted
+            or not isinstance(noted.get("digest"), str)
+            or not all(type(count) is int and count >= 0 for count in counts)
+        ):
+            raise ValueError(f"{self.note} is damaged: remove it and {self.file.name}")
+        return noted
 
     def append(self, texts: Sequence[str], content: bytes) -> None:
         """Add the answers to further inputs; they are on the disk when this returns.

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import shutil
+import statistics
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sublayer.config.files import atomic_folder, check_new
+from sublayer.data.example import Example
 from sublayer.data.source import Split
 from sublayer.metrics import Score
 from sublayer.models.hub import QUANTIZATION, load_network, network_tensors, write_tensors
 from sublayer.surgery.quantize import (
     Weights,
+    has_quantized,
     is_quantized,
     quantize,
     write_quantization,
 )
-from sublayer.training.evaluate import evaluate
-from sublayer.training.run import Run, load_task, open_run
+from sublayer.training.evaluate import evaluate, examples_of
+from sublayer.training.run import Run, load_predictor, load_task, open_run
 
 LEFT = {"checkpoints", "store", "model.safetensors", QUANTIZATION}
 """What of a run is for training alone, or is written anew."""
+ASKED, ROUNDS = 32, 3
+"""Inputs that speed is measured on, and how many times."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +37,9 @@ class Measured:
 
     name: str
     megabytes: float
-    """Of its weights, on disk and in memory."""
-    rate: float
-    """Tokens written a second, or inputs answered where nothing is written."""
+    """Of the file of its weights."""
+    rate: float | None
+    """Tokens written a second, or inputs answered where nothing is written; None without any."""
     unit: str
     metrics: dict[str, Score]
 
@@ -51,10 +58,13 @@ def quantize_run(source: Path, target: Path, weights: Weights) -> None:
     """Write the run `source` with quantized weights to `target`.
 
     Raises:
-        ValueError: `source` is no finished run or quantized, or `target` is there.
+        ValueError: `source` is no finished run or quantized, nothing of it can be quantized, or
+            `target` is there.
     """
     run = _check(source, target)
     network = quantize(load_network(source), weights)
+    if not has_quantized(network):
+        raise ValueError(f"{source} has no weights that {weights} would make smaller")
     with atomic_folder(target) as folder:
         for file in sorted(source.iterdir()):
             if file.name not in LEFT and file.is_file():
@@ -72,9 +82,19 @@ def quantize_and_measure(
         ValueError: as `quantize_run`, or the data is not there or wrong.
     """
     _check(source, target)
-    before = measure(source, "before", split, files)
+    quality = [evaluate(source, split, files).outcome.metrics]
     quantize_run(source, target, weights)
-    return before, measure(target, weights, split, files)
+    quality.append(evaluate(target, split, files).outcome.metrics)
+    folders = [source, target]
+    unit, speeds = _speeds(folders, _some(examples_of(source, split, files)))
+    sizes = [(folder / "model.safetensors").stat().st_size / 1e6 for folder in folders]
+    before, after = (
+        Measured(name, size, rate, unit, metrics)
+        for name, size, rate, metrics in zip(
+            ("before", weights), sizes, speeds, quality, strict=True
+        )
+    )
+    return before, after
 
 
 def _check(source: Path, target: Path) -> Run:
@@ -87,15 +107,40 @@ def _check(source: Path, target: Path) -> Run:
     return run
 
 
-def measure(folder: Path, name: str, split: Split, files: list[str]) -> Measured:
-    """Quality and speed of a run on a split of its data, or on `files`."""
-    found = evaluate(folder, split, files)
-    outcome = found.outcome
-    rows, unit = outcome.rows, "inputs/s"
-    task = load_task(folder)
-    tokenizers = task.vocabulary.tokenizers
-    if task.writes and tokenizers is not None:
-        rows = sum(len(ids) + 1 for ids in tokenizers.target.encode_batch(outcome.outputs))
-        unit = "tokens/s"
-    size = (folder / "model.safetensors").stat().st_size / 1e6
-    return Measured(name, size, rows / found.seconds, unit, outcome.metrics)
+def _some(examples: Sequence[Example]) -> list[Example]:
+    """From first to last, evenly."""
+    n = min(ASKED, len(examples))
+    return [examples[i * len(examples) // n] for i in range(n)]
+
+
+def _speeds(folders: Sequence[Path], examples: Sequence[Example]) -> tuple[str, list[float | None]]:
+    """What is counted, and how much of it each run does in a second.
+
+    They take turns, after one that does not count, so that a machine that slows down does so for
+    all; medians.
+    """
+    runs = [_answering(folder, examples) for folder in folders]
+    unit = "tokens/s" if load_task(folders[0]).writes else "inputs/s"
+    if not examples:
+        return unit, [None for _ in runs]
+    rates: list[list[float]] = [[] for _ in runs]
+    for _ in range(1 + ROUNDS):
+        for own, run in zip(rates, runs, strict=True):
+            start = time.perf_counter()
+            done = run()
+            own.append(done / (time.perf_counter() - start))
+    return unit, [statistics.median(own[1:]) for own in rates]
+
+
+def _answering(folder: Path, examples: Sequence[Example]) -> Callable[[], int]:
+    """What answers the examples, and gives the number of tokens written or inputs answered."""
+    task, predictor = load_task(folder), load_predictor(folder, {})
+    tokenizers = task.vocabulary.tokenizers if task.writes else None
+
+    def run() -> int:
+        outputs = [sample.output for sample in task.samples(predictor, examples)]
+        if tokenizers is None:
+            return len(outputs)
+        return sum(len(ids) + 1 for ids in tokenizers.target.encode_batch(outputs))
+
+    return run

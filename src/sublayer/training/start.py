@@ -13,6 +13,7 @@ import torch
 
 from sublayer.config.files import dump_json, load_json, load_recipe, write_recipe
 from sublayer.config.schema import Recipe
+from sublayer.layers.place import device_of
 from sublayer.models.base import (
     EncoderDecoder,
 )
@@ -191,7 +192,7 @@ def _memory_advice(job: Job) -> str:
         )
         _, config = read_config(job.run.folder)
         rows = max(1, t.batch_tokens // max(source, target))
-        device = next(job.network.parameters()).device
+        device = device_of(job.network)
         memory = training_memory(
             config.build,
             (rows, source),

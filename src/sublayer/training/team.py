@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
@@ -21,7 +22,7 @@ from sublayer.training.run import load_predictor
 WORTH = 100
 """Inputs a process from which on several are faster than one."""
 ERRORS = (ValueError, OSError, MemoryError, RuntimeError)
-"""What an input or the machine may be the cause of: told to the first process."""
+"""What an input or the machine may be the cause of; all else is a mistake of ours."""
 Member = tuple[BaseProcess, Connection]
 """A copy, and this process's end of the line to it."""
 
@@ -48,6 +49,7 @@ class Team(Predictor):
         Raises:
             ValueError: an input or an option is wrong.
             OSError: a process was killed.
+            RuntimeError: there is a mistake in it.
         """
         count = min(self.processes, len(inputs) // WORTH)
         if count < 2:
@@ -144,6 +146,7 @@ def _heard(ends: Connection) -> Any:
     Raises:
         ValueError: an input or an option is wrong.
         OSError: the process was killed.
+        RuntimeError: there is a mistake in it; where, is noted with it.
     """
     try:
         told = ends.recv()
@@ -168,8 +171,18 @@ def _serve(predictor: Predictor, ends: Connection, others: Connection) -> None:
             before = predictor.shortened
             try:
                 found = predictor.results(inputs, n, ends.send)
-            except ERRORS as error:
-                # as one of these: others may need more than a message to be made again
-                ends.send(next(kind for kind in ERRORS if isinstance(error, kind))(str(error)))
-                continue
-            ends.send((found, predictor.shortened - before))
+                ends.send((found, predictor.shortened - before))
+            except Exception as error:
+                ends.send(_told(error))
+
+
+def _told(error: Exception) -> Exception:
+    """The same as one of ERRORS: others may need more than a message to be made again."""
+    kind = next((kind for kind in ERRORS if isinstance(error, kind)), None)
+    if kind:
+        told: Exception = kind(str(error))
+    else:
+        told = RuntimeError(f"{type(error).__name__}: {error}")
+    lines = "".join(traceback.format_exception(error))
+    told.add_note(f"In a process that answered:\n{lines}")
+    return told

@@ -14,6 +14,7 @@ from torch import nn
 from sublayer.config.schema import Recipe
 from sublayer.data.batch import Step
 from sublayer.data.order import Order
+from sublayer.layers.place import device_of
 from sublayer.models.hub import network_tensors, write_tensors
 from sublayer.objectives.base import Objective
 from sublayer.training.callbacks import Listener
@@ -58,7 +59,7 @@ class Trainer:
         t = recipe.training
         self.run, self.recipe, self.network, self.objective = run, recipe, network, objective
         self.order, self.validator, self.rate, self.listeners = order, validator, rate, listeners
-        self.device = next(network.parameters()).device
+        self.device = device_of(network)
         self.autocast = autocast(t.precision, self.device)
         self.optimizer = make_optimizer(
             network, t.optimizer, product_type(t.precision, self.device)
