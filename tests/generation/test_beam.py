@@ -231,6 +231,7 @@ def test_rows_that_end_leave_the_batch(network, source, beam):
         ({"beam": 2, "n_best": 0}, "n_best 0 must lie between 1 and the beam, 2"),
         ({"beam": 0}, "n_best 1 must lie between 1 and the beam, 0"),
         ({"length_penalty": -0.5}, "length_penalty must be 0 or more, got -0.5"),
+        ({"length_penalty": math.nan}, "length_penalty must be 0 or more, got nan"),
         ({"length_penalty": Power(0.0), "max_length": 0}, "max_length must be 1 or more, got 0"),
         ({"max_length": 0}, "max_length must be 1 or more, got 0"),
         (

@@ -51,7 +51,7 @@ class LengthPenalty(ABC):
     alpha: float
 
     def __post_init__(self) -> None:
-        if self.alpha < 0:
+        if not self.alpha >= 0:
             raise ValueError(f"length_penalty must be 0 or more, got {self.alpha}")
 
     @abstractmethod

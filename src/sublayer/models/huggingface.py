@@ -154,6 +154,11 @@ def convention_of(keys: Mapping[str, Any], where: Path) -> Convention:
         ValueError: it names no architecture known here.
     """
     kind = keys.get("model_type")
+    if kind is None:
+        raise ValueError(
+            f"{where} names no model_type, so this is no folder of Hugging Face's; nor is it a run "
+            "of sublayer (models for CTranslate2 are written, not read)"
+        )
     if not isinstance(kind, str) or kind not in CONVENTIONS:
         known = ", ".join(CONVENTIONS)
         raise ValueError(f"{where}: model_type {kind!r} is not known here; known: {known}")
