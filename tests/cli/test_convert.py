@@ -86,7 +86,7 @@ def test_what_cannot_be_converted(sublayer, run, theirs, tmp_path):
     keys = json.loads((theirs / "config.json").read_text())
     for changed, words in (
         ({"model_type": "mamba"}, "model_type 'mamba' is not known here"),
-        ({"bos_token": "<s>"}, "names no model_type, so this is no folder of Hugging Face's"),
+        ({"model_type": None}, "names no model_type, so this is no folder of Hugging Face's"),
         ({"n_layer": 3}, "tensor 'transformer.h.2."),
         ({"n_layer": 1}, "tensor 'transformer.h.1."),
     ):
