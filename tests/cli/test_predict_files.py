@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -122,3 +123,82 @@ def test_processes_need_files(sublayer, run, monkeypatch):
     status, _, err = sublayer("predict", run, stdin=b"ab\n")
     assert status == 2
     assert err == "sublayer: several processes write a file: name it with --output\n"
+
+
+# ---- what files are not --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fifo(tmp_path):
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    return path
+
+
+def test_nothing_is_answered_where_the_output_is_wrong(sublayer, run, file, tmp_path):
+    before, names = file.read_bytes(), sorted(tmp_path.iterdir())
+    for output, told in ((file, "is both input and output"), (tmp_path, "is a folder")):
+        status, _, err = sublayer("predict", run, "--input", file, "--output", output)
+        assert status == 2
+        assert told in err
+        assert err.count("\n") == 1
+    assert sublayer("predict", run, "--output", "", stdin=b"a\n")[2] == (
+        "sublayer: the output . is a folder: name a file in it with --output\n"
+    )
+    assert (file.read_bytes(), sorted(tmp_path.iterdir())) == (before, names)
+
+
+def test_a_pipe_is_written_to_and_stays(sublayer, run, file, fifo):
+    read = []
+    reader = threading.Thread(target=lambda: read.append(fifo.read_bytes()), daemon=True)
+    reader.start()
+    assert sublayer("predict", run, "--input", file, "--output", fifo) == (0, "", "")
+    reader.join(10)
+    assert fifo.is_fifo()
+    assert read == [sublayer("predict", run, "--input", file)[1].encode()]
+    for options in (["--resume"], []):  # without, a matrix
+        pipe = fifo if options else fifo.rename(fifo.with_name("fifo.npy"))
+        status, _, err = sublayer("predict", run, "--output", pipe, *options, stdin=b"a\n")
+        assert status == 2
+        assert ("goes on with a file" if options else "as a matrix needs") in err
+
+
+@pytest.mark.parametrize("name", ["fifo", "fifo.jsonl"])
+def test_a_pipe_is_read(sublayer, run, fifo, name):
+    pipe = fifo.rename(fifo.with_name(name))
+    content = b'"abc"\n"b"\n' if name.endswith("jsonl") else b"abc\nb\n"
+    threading.Thread(target=pipe.write_bytes, args=[content], daemon=True).start()
+    assert sublayer("predict", run, "--input", pipe) == (
+        sublayer("predict", run, stdin=b"abc\nb\n")
+    )
+
+
+def test_resume_in_less_memory(sublayer, run, file, tmp_path, monkeypatch):
+    """What a killed process is answered by, `workers=1`, goes on with what is there."""
+    from sublayer.tasks.seq2seq import TextToText
+
+    monkeypatch.setattr(answering, "CHUNK", 3)
+    whole = sublayer("predict", run, "beam=2", "--input", file)[1]
+    answer, output = TextToText.results, tmp_path / "out.txt"
+
+    def killed(self, inputs, *given):
+        if "cab" in inputs:
+            raise OSError("a process that answered was killed")
+        return answer(self, inputs, *given)
+
+    command = ("predict", run, "beam=2", "--input", file, "--output", output)
+    with monkeypatch.context() as patch:
+        patch.setattr(TextToText, "results", killed)
+        assert sublayer(*command, "workers=2")[0] == 2
+    assert (tmp_path / "out.txt.part").read_text().count("\n") == 3
+    assert sublayer(*command, "--resume", "workers=1", "batch_tokens=64") == (0, "", "")
+    assert output.read_text() == whole
+
+
+def test_one_answer_of_many_asked_for_is_numbered(sublayer, run):
+    options = ("--n-best", "3", "max_length=1", 'prefix="a"')
+    _, out, err = sublayer("predict", run, *options, stdin=b"abc\n")
+    assert err == ""
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert [(row[0], len(row)) for row in rows] == [("0", 4)] * len(rows)
+    assert rows

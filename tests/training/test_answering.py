@@ -152,3 +152,39 @@ def test_an_error_in_a_later_chunk_says_where(file, tmp_path):
     worker = Answering(Fails(), form_of(None, json=False))
     with pytest.raises(ValueError, match="inputs from 5 on: prompt 1 is empty"):
         worker.to_stream(Inputs.of_file(file), lambda content: None)
+
+
+def test_a_damaged_note_is_told(file, tmp_path):
+    output = tmp_path / "out.txt"
+    with pytest.raises(KeyboardInterrupt):
+        run(file, output, stop=2)
+    note = tmp_path / "out.txt.part.json"
+    whole = json.loads(note.read_text())
+    for key, value in [("inputs", None), ("inputs", -1), ("bytes", "8"), ("digest", 3)]:
+        note.write_text(json.dumps({**whole, key: value}))
+        with pytest.raises(ValueError, match=r"json is damaged: remove it and out\.txt\.part$"):
+            run(file, output, resume=True)
+    for key in whole:
+        note.write_text(json.dumps({k: v for k, v in whole.items() if k != key}))
+        with pytest.raises(ValueError, match="is damaged"):
+            run(file, output, resume=True)
+    note.write_text(json.dumps(whole))
+    assert run(file, output, resume=True)
+
+
+def test_a_link_stays_and_a_folder_is_found_at_the_start(file, tmp_path):
+    link, aim = tmp_path / "link.txt", tmp_path / "there" / "aim.txt"
+    aim.parent.mkdir()
+    link.symlink_to(aim)
+    whole = run(file, link)
+    assert link.is_symlink()
+    assert aim.read_bytes() == whole != b""
+    with pytest.raises(ValueError, match="is a folder"):
+        run(file, aim.parent, stop=0)
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def test_of_some_answers_each_is_numbered_even_where_there_is_but_one():
+    found = [Result("a", {"score": 0.5})]
+    assert form_of(None, json=False, n=3).show(7, "", found) == b"7\t0.5000\ta\n"
+    assert form_of(None, json=False).show(7, "", found) == b"a\n"

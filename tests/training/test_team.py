@@ -102,6 +102,24 @@ def test_a_process_that_was_killed_is_told():
         Team(Says(dies=True), 2).results(INPUTS)
 
 
+@pytest.mark.parametrize("sends", [False, True])
+def test_a_mistake_of_ours_is_told_as_one_with_its_traceback(sends):
+    class Errs(Says):
+        def results(self, inputs, n=1, progress=None):
+            if sends:  # what no line between processes takes
+                return [[Result("", {"score": lambda: None})] for _ in inputs]
+            return {}["key"]
+
+    several = Team(Errs(), 2)
+    told = "pickle|local object" if sends else "^KeyError: 'key'"
+    with pytest.raises(RuntimeError, match=told) as caught:
+        several.results(INPUTS)
+    (note,) = caught.value.__notes__
+    assert note.startswith("In a process that answered:\nTraceback")
+    assert sends or "in results" in note
+    assert not several.members
+
+
 @pytest.mark.parametrize(("asked", "threads", "expected"), [(0, 1, 1), (0, 2, 2), (1, 2, 1)])
 def test_how_many(asked, threads, expected):
     torch.set_num_threads(threads)

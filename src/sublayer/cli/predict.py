@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -43,7 +44,7 @@ def predict(
         from sublayer.cli.progress import rows_bar
         from sublayer.config.files import read_changes
         from sublayer.data.files import text_lines
-        from sublayer.training.answering import ONLY_HOW, Answering, Inputs, shared, weights_of
+        from sublayer.training.answering import Answering, Inputs, asked_of, shared
         from sublayer.training.target import Target
         from sublayer.training.team import load_team
 
@@ -53,14 +54,11 @@ def predict(
     with shared(target.file) as share:
         keys = read_changes(changes or [])
         predictor = load_team(run, keys, device=device)
-        stdin = Inputs(text_lines(sys.stdin.buffer, "stdin"))
-        inputs = stdin if input is None else Inputs.of_file(input)
+        inputs = Inputs.of_file(input) if input else Inputs(text_lines(sys.stdin.buffer, "stdin"))
         if n_best == 1 and not json and target.is_terminal():
             inputs, only = inputs.if_one()
             if only is not None:
-                for piece in predictor.stream(only):
-                    print(piece, end="", flush=True)
-                print()
+                _show(predictor.stream(only))
                 return
         form = form_of(output, json=json, n=n_best, stream=target.file is None)
         with rows_bar("predicting", hidden=inputs.count is None or share.rank > 0) as progress:
@@ -69,9 +67,13 @@ def predict(
                 with target.stream() as write:
                     answering.to_stream(inputs, write)
             else:
-                model = {"model": str(run.absolute()), "weights": weights_of(run)}
-                what = {key: value for key, value in keys.items() if key not in ONLY_HOW}
-                asked = model | {"keys": what, "json": json}
+                asked = asked_of(run, keys) | {"json": json}
                 answering.to_file(inputs, target.file, asked, resume=resume, share=share)
     if predictor.shortened:
         print(f"sublayer: too long and cut: {predictor.shortened} inputs", file=sys.stderr)
+
+
+def _show(pieces: Iterator[str]) -> None:
+    for piece in pieces:
+        print(piece, end="", flush=True)
+    print()

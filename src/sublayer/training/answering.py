@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -122,6 +122,12 @@ def weights_of(model: Path) -> list[list[Any]]:
     """The files of a folder that hold a model's weights, as they are now: name, size and time."""
     files = sorted(file for kind in ("safetensors", "bin") for file in model.glob(f"*.{kind}"))
     return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+
+
+def asked_of(model: Path, keys: Mapping[str, Any]) -> dict[str, Any]:
+    """What answers of the model of a folder follow from, where `keys` were given other values."""
+    what = {key: value for key, value in keys.items() if key not in ONLY_HOW}
+    return {"model": str(model.absolute()), "weights": weights_of(model), "keys": what}
 
 
 @dataclass(frozen=True)
