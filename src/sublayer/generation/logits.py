@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 
 NEVER = float("-inf")
+TINY = 1e-6
+"""The temperature below which logits are divided from the largest down, for others overflow."""
 NOTHING = -1
 """What stands before a prompt that is shorter than others."""
 
@@ -215,8 +217,9 @@ def check_numbers(logprobs: Iterable[float]) -> None:
 
 def temperature(logits: Tensor, t: float) -> Tensor:
     """Logits over `t`: below 1 the likely become likelier (Ackley et al. 1985)."""
-    # from the largest down, so that no t is too small to divide by
-    return (logits - logits.amax(-1, keepdim=True)) / t
+    if t < TINY:
+        logits = logits - logits.amax(-1, keepdim=True)
+    return logits / t
 
 
 def top_k(logits: Tensor, k: int) -> Tensor:
