@@ -45,10 +45,6 @@ class _Ended:
         if not self.closed:
             self.found.append(hypothesis)
 
-    def close(self) -> None:
-        """A step is over."""
-        self.closed = len(self.found) >= self.enough
-
     def is_settled(self, best_alive: float, n_best: int) -> bool:
         """Whether enough have ended, or nothing still alive can enter the n best.
 
@@ -73,13 +69,16 @@ class _Row:
         # the n best are the best of each group, then the second of each, so this deep
         self.depth = -(-options.n_best // options.groups.count)
 
+    def close_groups(self) -> None:
+        """A step is over: groups that have enough take no more."""
+        for ended in self.groups:
+            ended.closed = len(ended.found) >= ended.enough
+
     def is_settled(self, best_alive: Sequence[float]) -> bool:
-        """Whether, after a step, nothing still alive can enter the n best; given are groups' best.
+        """Whether nothing still alive, of which these are the groups' best, can enter the n best.
 
         Until then all groups go on: what a group writes depends on all those before it.
         """
-        for ended in self.groups:
-            ended.close()
         for best, ended in zip(best_alive, self.groups, strict=True):
             if best > NEVER and not ended.is_settled(best, self.depth):
                 return False
@@ -227,7 +226,9 @@ class _Beams:
         for i, row in enumerate(self.rows):
             if length >= row.limit:
                 self._cut(kept, i)
-            elif not row.is_settled(best[i]):
+                continue
+            row.close_groups()
+            if not row.is_settled(best[i]):
                 going.append(i)
         going = in_place(going)
         index = torch.tensor(going, dtype=torch.long, device=kept.totals.device)

@@ -15,9 +15,9 @@ def best_continuations(totals: Tensor, logp: Tensor, wanted: int) -> tuple[Tenso
     """The `wanted` largest of `totals` (`r c`) and `logp` (`r c v`) added up, best first.
 
     What they add up to, whose beams and which tokens they are, `r k` each; fewer than wanted where
-    there are not so many. Sorting the best of 48,000 out of 48,000 numbers takes as long as making
-    them, so the vocabulary is cut into slices, and only where the best over all slices are largest
-    can the best tokens stand.
+    there are not so many. `topk` of all takes as long as the product that makes the logits, so the
+    vocabulary is cut into slices: only where the largest over all slices are best can the best
+    tokens stand.
     """
     c, v = logp.shape[1:]
     places = -(-v // SLICES)

@@ -7,14 +7,15 @@ operation of its compiler, without gradients, so these are here.
 
 from __future__ import annotations
 
-import time
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from sublayer.layers.turns import gain
 
 FASTER = 1.3
 """By what oneDNN must beat PyTorch's own choice, so that noise does not decide."""
@@ -97,17 +98,10 @@ def _goes_by_onednn(x: Tensor, weight: Tensor) -> bool:
 
 @cache
 def _onednn_is_faster() -> bool:
-    """Whether it multiplies clearly faster; the quickest of turns count."""
+    """Whether it multiplies clearly faster."""
     if not torch.backends.mkldnn.is_available():
         return False
     matrix = torch.full((512, 512), 0.5)  # no random numbers: those of a run are its own
-    quickest = [float("inf"), float("inf")]
-    with torch.inference_mode():
-        for _ in range(8):
-            start = time.perf_counter()
-            F.linear(matrix, matrix)
-            between = time.perf_counter()
-            torch.ops.mkldnn._linear_pointwise.default(matrix, matrix, None, "none", [], "")
-            took = (between - start, time.perf_counter() - between)
-            quickest = [min(pair) for pair in zip(quickest, took, strict=True)]
-    return quickest[0] >= FASTER * quickest[1]
+    product = torch.ops.mkldnn._linear_pointwise.default
+    by_onednn = partial(product, matrix, matrix, None, "none", [], "")
+    return gain(lambda: F.linear(matrix, matrix), by_onednn) >= FASTER

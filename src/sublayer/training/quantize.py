@@ -22,6 +22,7 @@ from sublayer.surgery.quantize import (
     quantize,
     write_quantization,
 )
+from sublayer.tasks import Task
 from sublayer.training.evaluate import evaluate, examples_of
 from sublayer.training.run import Run, load_predictor, load_task, open_run
 
@@ -119,8 +120,9 @@ def _speeds(folders: Sequence[Path], examples: Sequence[Example]) -> tuple[str, 
     They take turns, after one that does not count, so that a machine that slows down does so for
     all; medians.
     """
-    runs = [_answering(folder, examples) for folder in folders]
-    unit = "tokens/s" if load_task(folders[0]).writes else "inputs/s"
+    task = load_task(folders[0])
+    runs = [_answering(task, folder, examples) for folder in folders]
+    unit = "tokens/s" if task.writes else "inputs/s"
     if not examples:
         return unit, [None for _ in runs]
     rates: list[list[float]] = [[] for _ in runs]
@@ -132,9 +134,9 @@ def _speeds(folders: Sequence[Path], examples: Sequence[Example]) -> tuple[str, 
     return unit, [statistics.median(own[1:]) for own in rates]
 
 
-def _answering(folder: Path, examples: Sequence[Example]) -> Callable[[], int]:
+def _answering(task: Task, folder: Path, examples: Sequence[Example]) -> Callable[[], int]:
     """What answers the examples, and gives the number of tokens written or inputs answered."""
-    task, predictor = load_task(folder), load_predictor(folder, {})
+    predictor = load_predictor(folder, {})
     tokenizers = task.vocabulary.tokenizers if task.writes else None
 
     def run() -> int:
