@@ -236,7 +236,7 @@ def test_rows_that_end_leave_the_batch(network, source, beam):
         ({"max_length": 0}, "max_length must be 1 or more, got 0"),
         (
             {"beam": 4, "n_best": 3, "patience": 0.5},
-            "patience 0.5 waits for 2 hypotheses of a beam of 4, but n_best is 3",
+            "patience 0.5 waits for 2 hypotheses of a beam of 4, but n_best is 3: raise patience",
         ),
     ],
 )

@@ -135,7 +135,7 @@ class SearchOptions:
         if self.patience is not None and not self.patience * self.beam >= self.n_best:
             raise ValueError(
                 f"patience {self.patience} waits for {self.patience * self.beam:g} hypotheses of "
-                f"a beam of {self.beam}, but n_best is {self.n_best}"
+                f"a beam of {self.beam}, but n_best is {self.n_best}: raise patience"
             )
         if self.max_length is not None and self.max_length < 1:
             raise ValueError(f"max_length must be 1 or more, got {self.max_length}")
