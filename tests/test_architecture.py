@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "sublayer"
 ROWS = [  # low to high: a folder imports only from the rows above it here, and from none in its own
     {"config"},
-    {"layers", "text", "metrics"},
+    {"layers", "loops", "text", "metrics"},
     {"models", "data"},
     {"objectives", "generation", "surgery", "lens", "scaling"},
     {"tasks"},

@@ -53,7 +53,8 @@ def test_draws_have_the_exact_distribution(options, seed):
     given = SampleOptions(seed=seed, **options)
     sampler = Sampler(given, given.streams(range(20_000)))
     probabilities = sampler.cut(logits)[0].softmax(-1)
-    drawn = sampler(logits.expand(20_000, -1), range(20_000))
+    every = logits.expand(20_000, -1)
+    drawn = sampler(every, every, range(20_000)).tokens
     statistic, freedom = chi_squared(drawn, probabilities)
     assert statistic < CRITICAL.get(freedom, 31.26)
 
@@ -89,7 +90,8 @@ def test_cuts_together_leave_the_exact_distribution(options, seed):
     given = SampleOptions(seed=seed, **options)
     sampler = Sampler(given, given.streams(range(20_000)))
     probabilities = torch.tensor(exactly(logits.tolist(), **options))
-    drawn = sampler(logits.expand(20_000, -1), range(20_000))
+    every = logits.expand(20_000, -1)
+    drawn = sampler(every, every, range(20_000)).tokens
     statistic, freedom = chi_squared(drawn, probabilities)
     assert statistic < freedom + 3.5 * (2 * freedom) ** 0.5 + 2
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sublayer.generation.batches import in_place
-from sublayer.generation.continuations import best_continuations
+from sublayer.generation.continuations import best_continuations, from_logits
 from sublayer.generation.decoding import Decoding
 from sublayer.generation.hypothesis import Hypothesis, LengthPenalty, Searching, SearchOptions
 from sublayer.generation.logits import NEVER, Past, check_numbers
@@ -127,8 +127,13 @@ class _Beams:
 
     def grow(self, logits: Tensor) -> None:
         """One token more for every beam, by logits `(r c) v`."""
+        logits = logits.float()
+        if not self.is_apart:
+            found = from_logits(self.totals, logits, self.never, self._wanted)
+            self._go_on(self._alive(_Kept(*found), 0))
+            return
         # the model's own, so before anything is ruled out
-        logp = logits.float().log_softmax(-1).index_fill_(1, self.never, NEVER)
+        logp = logits.log_softmax(-1).index_fill_(1, self.never, NEVER)
         r, c = self.totals.shape
         self.logp = ruled = logp.view(r, c, -1)
         if self.options.rules:
@@ -145,8 +150,6 @@ class _Beams:
     def _kept(self, logp: Tensor) -> _Kept:
         """The best of all continuations, whose tokens have `logp`, `r c v`, group by group."""
         n_groups = self.options.groups.count
-        if n_groups == 1:
-            return self._best(self.totals, logp, 0)
         groups: list[_Kept] = []
         said = torch.zeros_like(logp[:, 0])  # r v: how many go on with each token
         for totals, own in zip(
@@ -158,15 +161,23 @@ class _Beams:
             groups.append(kept)
         return _Kept(*(torch.cat(parts, 1) for parts in zip(*groups, strict=True)))
 
+    @property
+    def _wanted(self) -> int:
+        """Continuations of a group to look at.
+
+        Of each beam as many may end as there are ends, so the width is left to go on.
+        """
+        return (1 + len(self.stops.ends)) * self.width
+
     def _best(self, totals: Tensor, logp: Tensor, first: int) -> _Kept:
         """Of one group, `r c` and `r c v`, whose beams begin with the number `first`."""
-        w = self.width
-        # of each beam as many may end as there are ends, so w are left to go on
-        wanted = (1 + len(self.stops.ends)) * w
-        values, beams, tokens = best_continuations(totals, logp, wanted)
-        if first:
-            beams = beams + first
-        ends, candidates = torch.isin(tokens, self.ends), _Kept(values, beams, tokens)
+        values, beams, tokens = best_continuations(totals, logp, self._wanted)
+        return self._alive(_Kept(values, beams + first, tokens), first)
+
+    def _alive(self, candidates: _Kept, first: int) -> _Kept:
+        """The best that do not end; those that do go to their rows."""
+        w, (values, beams, tokens) = self.width, candidates
+        ends = torch.isin(tokens, self.ends)
         self._collect(candidates, ends)
         if self.pieces:
             ends = ends | self._collect_stopped(candidates, ends)

@@ -5,10 +5,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sublayer import loops
+from sublayer.generation.logits import NEVER
+
 SLICES = 16
 """Slices of a vocabulary that are laid one on another: one pass finds the best of each place."""
 FEWEST = 64
 """Places of all beams for each continuation wanted, from which on that is the faster way."""
+
+
+def from_logits(
+    totals: Tensor, logits: Tensor, never: Tensor, wanted: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`best_continuations` by logits `(r c) v`, without the tokens that may `never` be written."""
+    if loops.are_for(logits):
+        from sublayer.loops import choose
+
+        given = totals.contiguous().numpy(), logits.contiguous().numpy(), never.numpy()
+        values, flat = map(torch.from_numpy, choose.best_continuations(*given, wanted))
+        v = logits.shape[1]
+        return values, flat // v, flat % v
+    logp = logits.log_softmax(-1).index_fill_(1, never, NEVER)
+    return best_continuations(totals, logp.view(*totals.shape, -1), wanted)
 
 
 def best_continuations(totals: Tensor, logp: Tensor, wanted: int) -> tuple[Tensor, Tensor, Tensor]:

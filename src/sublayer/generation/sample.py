@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sublayer.generation import logits as change
+from sublayer.generation.greedy import Chosen, chosen, likeliest
 from sublayer.generation.logits import NO_RULES, Rules
 from sublayer.generation.stopping import check_stop
 
@@ -99,13 +100,13 @@ class Sampler:
     def __init__(self, options: SampleOptions, streams: Sequence[Stream]) -> None:
         self.options, self.drawn_from, self.step = options, streams, 0
 
-    def __call__(self, logits: Tensor, rows: Sequence[int]) -> Tensor:
-        """Logits `r v` of the next step and the places of their rows -> tokens `r`."""
+    def __call__(self, logits: Tensor, allowed: Tensor, rows: Sequence[int]) -> Chosen:
+        """From what is allowed of logits `r v`, of the rows with these places."""
         if self.options.temperature == 0:
-            return logits.argmax(-1)
+            return likeliest(logits, allowed, rows)
         numbers = [uniform(*self.drawn_from[row], self.step) for row in rows]
         self.step += 1
-        return draw(self.cut(logits), numbers)
+        return chosen(logits, draw(self.cut(allowed), numbers))
 
     def cut(self, logits: Tensor) -> Tensor:
         """The logits `r v` that are drawn from."""

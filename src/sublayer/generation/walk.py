@@ -10,12 +10,13 @@ from torch import Tensor
 
 from sublayer.generation.batches import in_place
 from sublayer.generation.decoding import Decoding
+from sublayer.generation.greedy import Chosen
 from sublayer.generation.hypothesis import Hypothesis, LengthPenalty, Searching
 from sublayer.generation.logits import NEVER, NO_RULES, Past, Rules, check_numbers
 from sublayer.generation.stopping import Stops
 
-Choose = Callable[[Tensor, Sequence[int]], Tensor]
-"""Logits `r v` and the numbers of their rows -> the token of each, `r`."""
+Choose = Callable[[Tensor, Tensor, Sequence[int]], Chosen]
+"""The model's logits `r v`, what is allowed of them, and the numbers of their rows."""
 
 Watch = Callable[[int, int], bool]
 """Row and the token it has just written -> whether the row is to end with it."""
@@ -100,8 +101,8 @@ def walking(
         allowed = alive.allowed(never)
         if not alive.rows:
             return
-        tokens, logits = choose(allowed, alive.rows), alive.logits
-        chosen = logits.log_softmax(1).gather(1, tokens.unsqueeze(1)).squeeze(1).tolist()
+        tokens, logprobs = choose(alive.logits, allowed, alive.rows)
+        chosen = logprobs.tolist()
         check_numbers(chosen)
         written, going = [], []
         for i, (row, token, logprob) in enumerate(

@@ -38,15 +38,22 @@ class Cache:
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """What is new goes behind what is there; all comes back."""
-        old, self.rows, self.length = self.length, len(k), self.length + k.shape[2]
+        old = self.length
+        for buffer, new in zip(self.open(len(k), k.shape[2], k, v), (k, v), strict=True):
+            buffer[: self.rows, :, old : self.length].copy_(new)
+        return self.keys, self.values
+
+    def open(self, rows: int, n: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """The buffers, in which the caller is to write the last `n` slots of these rows.
+
+        They are like `k` and `v`, `b g n d`, in all but rows and slots.
+        """
+        old, self.rows, self.length = self.length, rows, self.length + n
         if self._buffers is None:
-            self._buffers = (self._room(k, self.rows), self._room(v, self.rows))
+            self._buffers = (self._room(k, rows), self._room(v, rows))
         elif self.length > self._buffers[0].shape[2]:
-            self._grow(self.rows, old)
-        keys, values = (self._seen(buffer) for buffer in self._buffers)
-        keys.narrow(2, old, k.shape[2]).copy_(k)
-        values.narrow(2, old, v.shape[2]).copy_(v)
-        return keys, values
+            self._grow(rows, old)
+        return self._buffers
 
     def _seen(self, buffer: Tensor) -> Tensor:
         rows = buffer if self.rows == len(buffer) else buffer.narrow(0, 0, self.rows)

@@ -61,14 +61,23 @@ class DirectDense(Attend):
 
 @final
 class DirectSelfAttention(nn.Module):
-    """Self-attention with one product, `qkv`, for queries, keys and values of `sizes` heads."""
+    """Self-attention with one product, `qkv`, for queries, keys and values of `sizes` heads.
+
+    A state keeps keys and values in the type `kept`.
+    """
 
     def __init__(
-        self, qkv: nn.Module, out: nn.Module, attend: Attend, d_head: int, sizes: list[int]
+        self,
+        qkv: nn.Module,
+        out: nn.Module,
+        attend: Attend,
+        d_head: int,
+        sizes: list[int],
+        kept: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         self.qkv, self.out, self.attend = qkv, out, attend
-        self.d_head, self.sizes = d_head, sizes
+        self.d_head, self.sizes, self.kept = d_head, sizes, kept
         self.parts = (qkv, out, attend)
 
     def forward(self, x: Tensor, frame: Frame, state: State | None = None) -> Tensor:
@@ -85,27 +94,42 @@ class DirectSelfAttention(nn.Module):
 
 @final
 class DirectCrossAttention(nn.Module):
-    """Attention to a memory; `kv` is one product, done once."""
+    """Attention to a memory; `kv` is one product, done once, and kept in the type `kept`."""
 
     def __init__(
-        self, q: nn.Module, kv: nn.Module, out: nn.Module, attend: Attend, d_head: int
+        self,
+        q: nn.Module,
+        kv: nn.Module,
+        out: nn.Module,
+        attend: Attend,
+        d_head: int,
+        kept: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        self.q, self.kv, self.out, self.attend, self.d_head = q, kv, out, attend, d_head
+        self.q, self.kv, self.out, self.attend = q, kv, out, attend
+        self.d_head, self.kept = d_head, kept
         self.parts = (q, out, attend)
 
     def forward(
         self, x: Tensor, memory: Tensor, frame: Frame, state: State | None = None
     ) -> Tensor:
         """`b q m`, `b k m` -> `b q m`; with a state, the memory is projected only once."""
-
-        def project() -> tuple[Tensor, ...]:
-            heads = _split(self.kv(memory), self.d_head)
-            return tuple(part.contiguous() for part in heads.chunk(2, 1))
-
         query, out, attend = self.parts
-        k, v = project() if state is None else state.once(self, project)
-        return out(_join(attend(_split(query(x), self.d_head), k, v, frame)))
+        q = _split(query(x), self.d_head)
+        k, v = self.keys(memory, state)
+        return out(_join(attend(q, k.to(q.dtype), v.to(q.dtype), frame)))
+
+    def keys(self, memory: Tensor, state: State | None) -> tuple[Tensor, ...]:
+        """Keys and values of the memory, `b g k d`; those of a state are made once."""
+        return (
+            self._project(memory)
+            if state is None
+            else state.once(self, lambda: self._project(memory))
+        )
+
+    def _project(self, memory: Tensor) -> tuple[Tensor, ...]:
+        heads = _split(self.kv(memory), self.d_head)
+        return tuple(part.to(self.kept).contiguous() for part in heads.chunk(2, 1))
 
     __call__ = forward
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import final
+from typing import Any, TypeVar, final
 
 import torch
 from torch import Tensor
 
 from sublayer.layers.mask import Causal, Mask
 from sublayer.layers.position import Position, Turn
+
+T = TypeVar("T")
 
 
 @final
@@ -27,10 +29,11 @@ class Frame:
         position: Position | None = None,
     ) -> None:
         self.q_pos, self.k_pos, self.mask, self.position = q_pos, k_pos, mask, position
-        self._made: dict[str, Tensor | None] = {}
+        self._made: dict[str, Any] = {}
         self._turns: dict[torch.dtype, Turn] = {}
 
-    def _once(self, key: str, make: Callable[[], Tensor | None]) -> Tensor | None:
+    def once(self, key: str, make: Callable[[], T]) -> T:
+        """What `make` gives, made when it is first asked for under this name."""
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
@@ -43,7 +46,7 @@ class Frame:
     def allowed(self) -> Tensor | None:
         """The mask as a tensor that broadcasts to `b q k`; None where everybody sees everything."""
         mask = self.mask
-        return None if mask is None else self._once("allowed", lambda: mask(self.q_pos, self.k_pos))
+        return None if mask is None else self.once("allowed", lambda: mask(self.q_pos, self.k_pos))
 
     def bias(self) -> Tensor | None:
         """What the position scheme adds to the scores, broadcastable to `b h q k`."""
@@ -51,8 +54,17 @@ class Frame:
         return (
             None
             if scheme is None
-            else self._once("bias", lambda: scheme.bias(self.q_pos, self.k_pos))
+            else self.once("bias", lambda: scheme.bias(self.q_pos, self.k_pos))
         )
+
+    def is_plain(self) -> bool:
+        """Whether positions neither turn queries and keys nor add to their scores."""
+        return self.once("plain", self._is_plain)
+
+    def _is_plain(self) -> bool:
+        kind = Position if self.position is None else type(self.position)
+        turns = kind.turn is not Position.turn or kind.turning is not Position.turning
+        return not turns and self.bias() is None
 
     def veil(self, dtype: torch.dtype) -> Tensor | None:
         """Mask and bias as what is added to scores, broadcastable to `b h q k`; None for neither.
@@ -60,7 +72,7 @@ class Frame:
         What is hidden gets half of the lowest number: a score cannot push it over the edge, and a
         softmax still gives exactly 0.
         """
-        return self._once(f"veil {dtype}", lambda: self._veil(dtype))
+        return self.once(f"veil {dtype}", lambda: self._veil(dtype))
 
     def _veil(self, dtype: torch.dtype) -> Tensor | None:
         bias, allowed = self.bias(), self.allowed()
@@ -75,7 +87,7 @@ class Frame:
 
     def blind(self) -> Tensor | None:
         """True at queries that may see nobody, broadcastable to `b h q 1`; None if all see."""
-        return self._once("blind", self._blind)
+        return self.once("blind", self._blind)
 
     def _blind(self) -> Tensor | None:
         allowed = self.allowed()

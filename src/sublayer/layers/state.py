@@ -145,9 +145,13 @@ class State:
 
     def append(self, owner: nn.Module, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values `b g n d` go behind the past ones of `owner`; all `b g k d` come back."""
+        return self.cache(owner).append(k, v)
+
+    def cache(self, owner: nn.Module) -> Cache:
+        """Where the past keys and values of `owner` are."""
         if owner not in self._caches:
             self._caches[owner] = Cache()
-        return self._caches[owner].append(k, v)
+        return self._caches[owner]
 
     def once(self, owner: nn.Module, make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         """What `make` gives, made at the first call of `owner` and kept: `b ... k d`."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sublayer import loops
 from sublayer.layers.attend import Attend, Dense
 from sublayer.layers.attention import CrossAttention, SelfAttention
 from sublayer.layers.direct import (
@@ -57,60 +59,101 @@ def is_worth_packing(network: nn.Module) -> bool:
     return on_cpu and is_available() and sum(t.numel() for t in tensors) >= WORTH
 
 
+@dataclass(frozen=True)
+class _How:
+    """How layers are packed."""
+
+    dtype: torch.dtype
+    """What products of floats are in."""
+    by_loops: bool
+    """Whether products in eight bits, and what stands around them, are loops of our own."""
+
+    @property
+    def kept(self) -> torch.dtype:
+        """What a sublayer in eight bits keeps keys and values in."""
+        return torch.bfloat16 if self.by_loops else torch.float32
+
+
+def has_loops() -> bool:
+    """Whether there are loops for eight bits here: numba, and a processor that adds up bytes."""
+    if not loops.are_here():
+        return False
+    from sublayer.loops.compiled import multiplies_bytes
+
+    return multiplies_bytes()
+
+
 def ready(network: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
     """The network packed, in `dtype` or the best here, where that is worth it; else itself."""
     return packed(network, dtype) if is_worth_packing(network) else network
 
 
-def packed(network: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
+def packed(
+    network: nn.Module, dtype: torch.dtype | None = None, *, by_loops: bool | None = None
+) -> nn.Module:
     """A copy whose linear layers are packed, those of floats in `dtype` (None: the best here).
 
     It shares the tensors that stay; it cannot be trained, saved or listened to. Queries, keys and
-    values come of one product, and a ReLU is part of the product before it.
+    values come of one product, and a ReLU is part of the product before it. Those in eight bits go
+    `by_loops`, each sublayer as one, where there are any (None), or by PyTorch's kernels.
     """
     tensors = [*network.parameters(), *network.buffers()]
     twin = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
-    _pack(twin, best_dtype() if dtype is None else dtype)
+    if by_loops is None:
+        by_loops = any(isinstance(part, Int8Linear) for part in twin.modules()) and has_loops()
+    _pack(twin, _How(best_dtype() if dtype is None else dtype, by_loops))
     return twin.eval()
 
 
-def _pack(module: nn.Module, dtype: torch.dtype) -> None:
+def _pack(module: nn.Module, how: _How) -> None:
     for name, part in module.named_children():
         if isinstance(part, Score):
             continue  # they read their own weights
         if _is_layer(part):
-            setattr(module, name, pack_layers([part], dtype))
+            setattr(module, name, _pack_layers([part], how))
         elif isinstance(part, PostNorm | PreNorm):
-            setattr(module, name, _residual(part, dtype))
+            setattr(module, name, _residual(part, how))
         else:
-            _pack(part, dtype)
+            _pack(part, how)
 
 
-def _residual(residual: PostNorm | PreNorm, dtype: torch.dtype) -> nn.Module:
-    norm, layer = residual.norm, _sublayer(residual.layer, dtype)
+def _residual(residual: PostNorm | PreNorm, how: _How) -> nn.Module:
+    norm, layer = residual.norm, _sublayer(residual.layer, how)
     norm = DirectNorm(norm) if isinstance(norm, nn.LayerNorm) else norm
-    return DirectPost(layer, norm) if isinstance(residual, PostNorm) else DirectPre(layer, norm)
+    made = DirectPost(layer, norm) if isinstance(residual, PostNorm) else DirectPre(layer, norm)
+    if not how.by_loops:
+        return made
+    from sublayer.surgery.looped import looped
+
+    return looped(made)
 
 
-def _sublayer(layer: nn.Module, dtype: torch.dtype) -> nn.Module:
+def _sublayer(layer: nn.Module, how: _How) -> nn.Module:
     def pack(*layers: nn.Module, act: Act = "none") -> nn.Module:
-        return pack_layers(layers, dtype, act)
+        return _pack_layers(layers, how, act)
 
     if isinstance(layer, SelfAttention) and _are_alike([layer.q, layer.k, layer.v]):
         sizes = [part.out_features // layer.d_head for part in (layer.q, layer.k, layer.v)]
-        qkv, out = pack(layer.q, layer.k, layer.v), pack(layer.out)
-        return DirectSelfAttention(qkv, out, _attend(layer.attend), layer.d_head, sizes)
+        qkv, out, attend = pack(layer.q, layer.k, layer.v), pack(layer.out), _attend(layer.attend)
+        kept = _kept(layer.out, how)
+        return DirectSelfAttention(qkv, out, attend, layer.d_head, sizes, kept)
     if isinstance(layer, CrossAttention) and _are_alike([layer.k, layer.v]):
-        kv, out = pack(layer.k, layer.v), pack(layer.out)
-        return DirectCrossAttention(pack(layer.q), kv, out, _attend(layer.attend), layer.d_head)
+        q, kv, out = pack(layer.q), pack(layer.k, layer.v), pack(layer.out)
+        attend, kept = _attend(layer.attend), _kept(layer.out, how)
+        return DirectCrossAttention(q, kv, out, attend, layer.d_head, kept)
     if isinstance(layer, FeedForward):
         has_relu = layer.act is F.relu
         up = pack(layer.up, act="relu" if has_relu else "none")
         return DirectFeedForward(up, pack(layer.down), None if has_relu else layer.act)
     if isinstance(layer, GatedFeedForward) and _are_alike([layer.gate, layer.up]):
         return DirectGated(pack(layer.gate, layer.up), pack(layer.down), layer.act)
-    _pack(layer, dtype)
+    _pack(layer, how)
     return layer
+
+
+def _kept(out: nn.Module, how: _How) -> torch.dtype:
+    """What an attention keeps keys and values in."""
+    return how.kept if isinstance(out, Int8Linear) else torch.float32
 
 
 def _attend(attend: Attend) -> Attend:
@@ -137,11 +180,20 @@ def _has_bias(layer: nn.Module) -> bool:
 
 def pack_layers(layers: Sequence[nn.Module], dtype: torch.dtype, act: Act = "none") -> nn.Module:
     """Layers of one kind that read the same, as one whose outputs stand one after another."""
+    return _pack_layers(layers, _How(dtype, by_loops=False), act)
+
+
+def _pack_layers(layers: Sequence[nn.Module], how: _How, act: Act = "none") -> nn.Module:
     first = layers[0]
     assert isinstance(first, nn.Linear | QuantizedLinear)
     bias = _joined(layers, "bias") if first.bias is not None else None
     if isinstance(first, Int8Linear):
-        return PackedInt8(_joined(layers, "weight"), _joined(layers, "scale"), bias, act)
+        weight, scale = _joined(layers, "weight"), _joined(layers, "scale")
+        if not how.by_loops:
+            return PackedInt8(weight, scale, bias, act)
+        from sublayer.surgery.looped import LoopedInt8
+
+        return LoopedInt8(weight, scale, bias, act)
     if isinstance(first, Int8Weights | Int4Weights):
         made: nn.Module
         if isinstance(first, Int8Weights):
@@ -149,7 +201,7 @@ def pack_layers(layers: Sequence[nn.Module], dtype: torch.dtype, act: Act = "non
         else:
             made = PackedInt4(_joined_int4(layers, bias))
         return made if act == "none" else nn.Sequential(made, nn.ReLU())
-    narrow = torch.bfloat16 if isinstance(first, Bfloat16Linear) else dtype
+    narrow = torch.bfloat16 if isinstance(first, Bfloat16Linear) else how.dtype
     return PackedLinear(_joined(layers, "weight").to(narrow), bias, act)
 
 

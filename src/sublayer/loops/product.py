@@ -1,0 +1,140 @@
+"""Products in eight bits: each row gets a scale of its own as it comes.
+
+A product of what is read once, weights of a decoder, waits for memory. So while a tile of columns
+is multiplied by one block of rows after another, the next tile is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from sublayer.loops.compiled import Array, compiled, compiled_for_threads, n_threads
+from sublayer.loops.instructions import LINE, QUADS, ROWS, WIDTH, sum_all, sum_part
+from sublayer.loops.numbers import ordered, unordered
+
+FEW = 8
+"""Rows up to which one thread makes bytes of all of them."""
+FEWEST = 1 << 15
+"""Weights from which on a second thread is worth waking."""
+
+
+class Product(NamedTuple):
+    """A linear layer: max(x W^T + b, least)."""
+
+    tiles: Array
+    """W, `t k/4 WIDTH 4`."""
+    columns: Array
+    """What each column needs, `3 t WIDTH`: the sum of its weights, their scale, its bias."""
+    least: np.float32
+
+
+def tiled(weight: Array) -> Array:
+    """Weights `out in` (int8) as tiles `t k/4 WIDTH 4`; what is missing of the last is 0."""
+    n, k = weight.shape
+    whole = np.zeros((-(-n // WIDTH) * WIDTH, -(-k // 4) * 4), np.int8)
+    whole[:n, :k] = weight
+    tiles = whole.reshape(-1, WIDTH, whole.shape[1] // 4, 4).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(tiles)
+
+
+@compiled
+def round_rows(x: Array, first: int, last: int, numbers: Array, rounding: Array) -> None:
+    """Rows in eight bits: x is about (number - zero) scale, and 0 is exact."""
+    k = x.shape[1]
+    for row in range(first, last):
+        low = high = np.int32(0)
+        for i in range(k):
+            place = ordered(x[row, i])
+            low, high = min(low, place), max(high, place)
+        least = unordered(low)
+        scale = (unordered(high) - least) / np.float32(255)
+        scale = np.float32(1) if scale == 0 else scale
+        zero, per = np.floor(np.float32(0.5) - least / scale), np.float32(1) / scale
+        for i in range(k):
+            numbers[row, i] = np.uint8(np.int32(x[row, i] * per + (zero + np.float32(0.5))))
+        for i in range(k, numbers.shape[1]):
+            numbers[row, i] = 0
+        rounding[row, 0], rounding[row, 1] = scale, zero
+
+
+@compiled
+def _finish(
+    sums: Array,
+    first: int,
+    last: int,
+    rounding: Array,
+    columns: Array,
+    tile: int,
+    least: float,
+    out: Array,
+) -> None:
+    """Sums of a block become numbers: scales, bias, and `least` where they are less."""
+    for row in range(first, last):
+        scale, zero = rounding[row, 0], np.int32(rounding[row, 1])
+        for i in range(WIDTH):
+            shift = np.int32(zero * np.int32(columns[0, tile, i]))
+            y = np.float32(np.int32(sums[row - first, i] - shift))
+            y = y * (scale * columns[1, tile, i]) + columns[2, tile, i]
+            out[row, tile, i] = least if y < least else y
+
+
+@compiled
+def multiply_share(
+    part: int, parts: int, numbers: Array, rounding: Array, by: Product, out: Array
+) -> None:
+    """The tiles of one of `parts` threads."""
+    tiles, columns, least = by
+    n_tiles, steps = tiles.shape[0], tiles.shape[1]
+    n_rows, stride = numbers.shape
+    size, blocks = steps * WIDTH * 4, (n_rows + ROWS - 1) // ROWS
+    sums = np.empty((ROWS, WIDTH), np.int32)
+    for tile in range(n_tiles * part // parts, n_tiles * (part + 1) // parts):
+        here = tiles.ctypes.data + tile * size
+        then = tiles.ctypes.data + min(tile + 1, n_tiles - 1) * size
+        for block in range(blocks):
+            first, last = n_rows * block // blocks, n_rows * (block + 1) // blocks
+            to, x, rows = sums.ctypes.data, numbers.ctypes.data + first * stride, last - first
+            if blocks == 1:
+                sum_all(rows, to, x, stride, here, steps, then)
+            else:
+                ahead = then + min(block, QUADS - 1) * steps * LINE
+                sum_part(rows, to, x, stride, here, steps, ahead)
+            _finish(sums, first, last, rounding, columns, tile, least, out)
+
+
+@compiled
+def _alone(x: Array, by: Product, numbers: Array, rounding: Array, out: Array) -> None:
+    round_rows(x, 0, len(x), numbers, rounding)
+    multiply_share(0, 1, numbers, rounding, by, out)
+
+
+@compiled_for_threads
+def _together(
+    parts: int, x: Array, by: Product, numbers: Array, rounding: Array, out: Array
+) -> None:
+    n_rows = len(x)
+    if n_rows <= FEW:
+        round_rows(x, 0, n_rows, numbers, rounding)
+    else:
+        for part in numba.prange(parts):
+            first, last = n_rows * part // parts, n_rows * (part + 1) // parts
+            round_rows(x, first, last, numbers, rounding)
+    for part in numba.prange(parts):
+        multiply_share(part, parts, numbers, rounding, by, out)
+
+
+def product(x: Array, by: Product) -> Array:
+    """x W^T + b of rows `r in` -> `r t WIDTH`."""
+    n_rows, (n_tiles, steps) = len(x), by.tiles.shape[:2]
+    numbers = np.empty((n_rows, steps * 4), np.uint8)
+    rounding = np.empty((n_rows, 2), np.float32)
+    out = np.empty((n_rows, n_tiles, WIDTH), np.float32)
+    parts = n_threads()
+    if parts == 1 or by.tiles.size < FEWEST:
+        _alone(x, by, numbers, rounding, out)
+    else:
+        _together(parts, x, by, numbers, rounding, out)
+    return out
