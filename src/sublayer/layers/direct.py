@@ -63,7 +63,7 @@ class DirectDense(Attend):
 class DirectSelfAttention(nn.Module):
     """Self-attention with one product, `qkv`, for queries, keys and values of `sizes` heads.
 
-    A state keeps keys and values in the type `kept`.
+    Keys and values are of the type `kept`.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class DirectSelfAttention(nn.Module):
 
 @final
 class DirectCrossAttention(nn.Module):
-    """Attention to a memory; `kv` is one product, done once, and kept in the type `kept`."""
+    """Attention to a memory; `kv` is one product, done once; keys and values are `kept` types."""
 
     def __init__(
         self,

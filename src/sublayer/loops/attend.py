@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from sublayer.loops.compiled import Array, compiled
+from sublayer.loops.compiled import Array, compiled, inlined
 from sublayer.loops.instructions import LINE, fetch
 from sublayer.loops.numbers import exp, narrow, wide
 
+AHEAD = 256
+"""Vectors that are asked for ahead: of longer streams a processor takes care by itself."""
 BLOCK = 4
 """Slots that are gone through together."""
 Seen = Array
 """Slots that are seen, `b q 1+k`: of each query how many, then which, then some to fill a block."""
 
 
-@compiled
+@inlined
 def _scores(
     query: Array, keys: Array, row: int, group: int, slots: Array, n: int, scores: Array
 ) -> np.float32:
@@ -38,7 +40,7 @@ def _scores(
     return top
 
 
-@compiled
+@inlined
 def _weights(scores: Array, n: int, filled: int, top: np.float32) -> np.float32:
     """e^(score - top) in place of the first `n`, nothing in place of others; their sum."""
     total = np.float32(0)
@@ -50,7 +52,7 @@ def _weights(scores: Array, n: int, filled: int, top: np.float32) -> np.float32:
     return total
 
 
-@compiled
+@inlined
 def _mix(
     weights: Array, values: Array, row: int, group: int, slots: Array, n: int, out: Array
 ) -> None:
@@ -66,19 +68,19 @@ def _mix(
             )
 
 
-@compiled
+@inlined
 def _put(heads: Array, row: int, j: int, head: int, kept: Array, group: int, slot: int) -> None:
     """A vector goes where vectors are kept."""
     for i in range(heads.shape[3]):
         kept[row, group, slot, i] = narrow(heads[row, j, head, i], kept[row, group, slot, i])
 
 
-@compiled
+@inlined
 def _ask_for(kept: Array, row: int, group: int, n: int) -> None:
     """The first `n` vectors will be wanted soon."""
-    first = kept.ctypes.data + row * kept.strides[0] + group * kept.strides[1]
+    begin = kept.ctypes.data + row * kept.strides[0] + group * kept.strides[1]
     for offset in range(0, n * kept.strides[2], LINE):
-        fetch(first + offset)
+        fetch(begin + offset)
 
 
 @compiled
@@ -104,10 +106,9 @@ def attend_share(
     query, mixed = np.empty(d, np.float32), np.empty(d, np.float32)
     for unit in range(b * g * part // parts, b * g * (part + 1) // parts):
         row, group = unit // g, unit % g
-        if n == 1:  # several go through the keys for long enough
-            ahead = min(unit + 1, b * g - 1)
-            _ask_for(keys, ahead // g, ahead % g, past)
-            _ask_for(values, ahead // g, ahead % g, past)
+        ahead = min(unit + 1, b * g - 1)
+        _ask_for(keys, ahead // g, ahead % g, min(past, AHEAD))
+        _ask_for(values, ahead // g, ahead % g, min(past, AHEAD))
         for j in range(n_new):
             _put(heads, row, j, h + group, keys, group, past + j)
             _put(heads, row, j, h + g + group, values, group, past + j)

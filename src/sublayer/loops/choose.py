@@ -21,8 +21,12 @@ def _survey(logits: Array, first: int, last: int, tops: Array) -> None:
     for row in range(first, last):
         for block in range(tops.shape[1]):
             largest = np.int32(-(1 << 31))
-            for i in range(block * BLOCK, min(block * BLOCK + BLOCK, v)):
-                largest = max(largest, ordered(logits[row, i]))
+            if block < v // BLOCK:
+                for i in range(BLOCK):  # a number that is known is gone through faster
+                    largest = max(largest, ordered(logits[row, block * BLOCK + i]))
+            else:
+                for i in range(block * BLOCK, v):
+                    largest = max(largest, ordered(logits[row, i]))
             tops[row, block] = unordered(largest)
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from sublayer.loops.compiled import Array, compiled, compiled_for_threads, n_threads
+from sublayer.loops.compiled import Array, compiled, compiled_for_threads, inlined, n_threads
 from sublayer.loops.instructions import LINE, QUADS, ROWS, WIDTH, sum_all, sum_part
 from sublayer.loops.numbers import ordered, unordered
 
@@ -60,7 +60,7 @@ def round_rows(x: Array, first: int, last: int, numbers: Array, rounding: Array)
         rounding[row, 0], rounding[row, 1] = scale, zero
 
 
-@compiled
+@inlined
 def _finish(
     sums: Array,
     first: int,

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sublayer.layers.cache import Cache
 from sublayer.layers.direct import (
     DirectCrossAttention,
     DirectDense,
@@ -28,8 +29,8 @@ from sublayer.loops.compiled import Array
 from sublayer.loops.product import Product, product, tiled
 from sublayer.loops.sublayer import Layer, Past, sublayer
 
-FEW = 32
-"""New tokens of a row up to which a loop over their keys is faster than products."""
+FEW = 24
+"""Tokens of a row up to which a loop over their keys is faster than products."""
 KEPT = torch.bfloat16
 """What keys and values are kept in: half of what attention waits for."""
 NO_KEYS = np.empty((0, 0, 0, 0), np.uint16)
@@ -83,7 +84,7 @@ class LoopedFeedForward(nn.Module):
 
 @final
 class LoopedSelfAttention(nn.Module):
-    """Self-attention of a few new tokens as one loop; all else is left to `direct`."""
+    """Self-attention of a few tokens as one loop; all else is left to `direct`."""
 
     def __init__(self, direct: DirectPost | DirectPre, inner: DirectSelfAttention) -> None:
         super().__init__()
@@ -96,9 +97,9 @@ class LoopedSelfAttention(nn.Module):
         """The stream `b n m` after the sublayer, of which `x` is what is new."""
         direct, inner, layer, n_heads, like = self.parts
         b, n, _ = x.shape
-        if state is None or n > FEW or not frame.is_plain():
+        if n > FEW or not frame.is_plain():
             return direct(x, frame, state)
-        cache = state.cache(inner)
+        cache = Cache() if state is None else state.cache(inner)
         length = cache.length
         keys, values = map(_numbers, cache.open(b, n, like, like))
         past = Past(keys, values, length, _seen(frame, length + n), n_heads)
@@ -123,7 +124,7 @@ class LoopedCrossAttention(nn.Module):
     ) -> Tensor:
         """The stream `b n m` after the sublayer; the memory is `b k m`."""
         direct, inner, layer, n_heads = self.parts
-        if state is None or x.shape[1] > FEW or not frame.is_plain():
+        if x.shape[1] > FEW or not frame.is_plain():
             return direct(x, memory, frame, state)
         keys, values = map(_numbers, inner.keys(memory, state))
         n_keys = keys.shape[2]
