@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
+import torch
 
 from sublayer.loops.compiled import Array, compiled, compiled_for_threads, inlined, n_threads
 from sublayer.loops.instructions import LINE, QUADS, ROWS, WIDTH, sum_all, sum_part
@@ -36,8 +37,9 @@ def tiled(weight: Array) -> Array:
     n, k = weight.shape
     whole = np.zeros((-(-n // WIDTH) * WIDTH, -(-k // 4) * 4), np.int8)
     whole[:n, :k] = weight
-    tiles = whole.reshape(-1, WIDTH, whole.shape[1] // 4, 4).transpose(0, 2, 1, 3)
-    return np.ascontiguousarray(tiles)
+    tiles = torch.from_numpy(whole).view(-1, WIDTH, whole.shape[1] // 4, 4).transpose(1, 2)
+    # memory of PyTorch begins with a line, so that no register is loaded from two
+    return tiles.clone(memory_format=torch.contiguous_format).numpy()
 
 
 @compiled
