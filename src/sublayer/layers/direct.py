@@ -85,16 +85,17 @@ class DirectSelfAttention(nn.Module):
         qkv, out, attend = self.parts
         q, k, v = _split(qkv(x), self.d_head).split_with_sizes(self.sizes, 1)
         q, k = frame.turn(q, k)
+        k, v = k.to(self.kept), v.to(self.kept)
         if state is not None:
             k, v = state.append(self, k, v)
-        return out(_join(attend(q, k, v, frame)))
+        return out(_join(attend(q, k.to(q.dtype), v.to(q.dtype), frame)))
 
     __call__ = forward
 
 
 @final
 class DirectCrossAttention(nn.Module):
-    """Attention to a memory; `kv` is one product, done once; keys and values are `kept` types."""
+    """Attention to a memory, whose keys and values come of one product, `kv`, in the type `kept`."""
 
     def __init__(
         self,

@@ -59,8 +59,16 @@ def _wide(x: Any) -> Any:
     return lambda x: np.uint32(np.uint32(x) << np.uint32(16)).view(np.float32)
 
 
+@compiled
+def bfloat16(x: np.float32) -> np.uint16:
+    """The nearest bfloat16, of two the even one."""
+    bits = np.float32(x).view(np.uint32)
+    odd = (bits >> np.uint32(16)) & np.uint32(1)
+    return np.uint16((bits + np.uint32(0x7FFF) + odd) >> np.uint32(16))
+
+
 def narrow(x: Any, like: Any) -> Any:
-    """A float32 as it is; where `like` is a bfloat16, the nearest of these, of two the even one."""
+    """A float32 as it is, or as a bfloat16 where `like` is one."""
     raise NotImplementedError
 
 
@@ -68,10 +76,4 @@ def narrow(x: Any, like: Any) -> Any:
 def _narrow(x: Any, like: Any) -> Any:
     if isinstance(like, types.Float):
         return lambda x, like: x
-
-    def to_bfloat16(x: Any, like: Any) -> Any:
-        bits = np.float32(x).view(np.uint32)
-        odd = (bits >> np.uint32(16)) & np.uint32(1)
-        return np.uint16((bits + np.uint32(0x7FFF) + odd) >> np.uint32(16))
-
-    return to_bfloat16
+    return lambda x, like: bfloat16(x)

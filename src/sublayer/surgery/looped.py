@@ -29,8 +29,8 @@ from sublayer.loops.compiled import Array
 from sublayer.loops.product import Product, product, tiled
 from sublayer.loops.sublayer import Layer, Past, sublayer
 
-FEW = 24
-"""Tokens of a row up to which a loop over their keys is faster than products."""
+FEW = 64
+"""Tokens of a row up to which a loop over their keys is about as fast as products."""
 KEPT = torch.bfloat16
 """What keys and values are kept in: half of what attention waits for."""
 NO_KEYS = np.empty((0, 0, 0, 0), np.uint16)

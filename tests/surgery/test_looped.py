@@ -1,0 +1,185 @@
+"""Networks in eight bits by loops: as by products, whatever stands beside a row, step by step."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sublayer.generation.decoding import FromPrompt, FromSource
+from sublayer.generation.generate import search
+from sublayer.generation.hypothesis import SearchOptions
+from sublayer.generation.stopping import Stops
+from sublayer.layers.state import State
+from sublayer.models.base import EncoderDecoder, build
+from sublayer.surgery import pack
+from sublayer.surgery.pack import has_loops, packed
+from sublayer.surgery.quantize import quantize
+
+pytestmark = pytest.mark.skipif(not has_loops(), reason="no loops here")
+if has_loops():
+    from sublayer.surgery import looped
+    from sublayer.surgery.looped import (
+        LoopedCrossAttention,
+        LoopedFeedForward,
+        LoopedInt8,
+        LoopedSelfAttention,
+    )
+
+WIDE = {"vocab_size": 90, "d_model": 64, "n_layers": 2, "n_heads": 4, "d_ff": 128}
+NETWORKS = {
+    "post": ("transformer", WIDE),
+    "pre": ("transformer", {**WIDE, "norm": "pre"}),
+    "grouped": ("transformer", {**WIDE, "n_heads": 4, "n_kv_heads": 2}),
+    "gelu": ("transformer", {**WIDE, "activation": "gelu"}),
+    "no whole tiles": ("transformer", {**WIDE, "d_model": 48, "d_ff": 80}),
+    "rms": ("transformer", {**WIDE, "norm_kind": "rms", "norm": "pre"}),
+    "rotary": ("transformer", {**WIDE, "position": "rotary"}),
+    "alibi": ("transformer", {**WIDE, "position": "alibi"}),
+    "general": ("transformer", {**WIDE, "score": "general"}),
+    "gpt": ("gpt", {**WIDE, "max_length": 60}),
+    "window": ("gpt", {**WIDE, "max_length": 60, "window": 3}),
+    "llama": ("llama", {**WIDE, "n_kv_heads": 2}),
+    "t5": ("t5", {**WIDE, "d_head": 16}),
+}
+SOURCE = torch.tensor([[5, 9, 7, 2, 0, 0], [8, 4, 30, 22, 11, 2], [6, 2, 0, 0, 0, 0]])
+PROMPTS = [[5, 9, 7, 3], [8], [4, 30, 22, 11, 6, 17, 9]]
+
+
+def made(name):
+    torch.manual_seed(1)
+    family, keys = NETWORKS[name]
+    return quantize(build(family, **keys).eval(), "int8")
+
+
+@pytest.fixture(params=NETWORKS)
+def network(request):
+    return made(request.param)
+
+
+def found(network, beam, rows=slice(None), length=12):
+    """What a search gives for these rows."""
+    options = SearchOptions(beam=beam, n_best=beam, max_length=length, length_penalty=1.0)
+    with torch.inference_mode():
+        if isinstance(network, EncoderDecoder):
+            source = SOURCE[rows]
+            valid = source != 0
+            decoding = FromSource(network, network.encode(source, valid), valid, 1)
+        else:
+            decoding = FromPrompt(network, PROMPTS[rows])
+        return search(decoding, [length] * len(PROMPTS[rows]), options, Stops((2,), (0, 1)))
+
+
+def parts(network, kind):
+    return [part for part in network.modules() if isinstance(part, kind)]
+
+
+def test_sublayers_that_are_known_become_loops():
+    fast = packed(made("post"))
+    # two layers of an encoder and two of a decoder
+    assert len(parts(fast, LoopedSelfAttention)) == 4
+    assert len(parts(fast, LoopedCrossAttention)) == 2
+    assert len(parts(fast, LoopedFeedForward)) == 4
+    assert not parts(packed(made("no whole tiles")), LoopedFeedForward)
+    assert parts(packed(made("no whole tiles")), LoopedInt8)
+    assert not parts(packed(made("post"), by_loops=False), LoopedInt8)
+
+
+def test_it_is_near_the_plain_network(network):
+    fast, ids = packed(network), SOURCE[:, :4]
+    with torch.inference_mode():
+        inputs = (ids, ids) if isinstance(network, EncoderDecoder) else (ids,)
+        expected, logits = network(*inputs), fast(*inputs)
+    assert (logits - expected).abs().mean() < 0.05 * expected.std()
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_rows_alone_write_exactly_what_they_write_together(network, beam):
+    fast = packed(network)
+    together = found(fast, beam)
+    for i, expected in enumerate(together):
+        (alone,) = found(fast, beam, slice(i, i + 1))
+        assert [h.ids for h in alone] == [h.ids for h in expected]
+        assert [h.logprob for h in alone] == pytest.approx([h.logprob for h in expected], abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["post", "pre", "grouped", "gpt", "window"])
+def test_attention_by_loops_is_that_by_products(name, monkeypatch):
+    """A number that lies between two steps may be rounded either way, which is all that differs."""
+    fast = packed(made(name))
+    valid = SOURCE != 0
+
+    def written() -> torch.Tensor:
+        state = State()
+        if isinstance(fast, EncoderDecoder):
+            memory = fast.encode(SOURCE, valid)
+            return torch.cat([fast.decode(t, memory, valid, state) for t in SOURCE.split(2, 1)], 1)
+        return torch.cat([fast(t, state=state) for t in SOURCE.split(2, 1)], 1)
+
+    with torch.inference_mode():
+        by_loops = written()
+        monkeypatch.setattr(looped, "FEW", 0)
+        by_products = written()
+    off = (by_loops - by_products).abs()
+    assert 0 < off.mean() < 0.01 * by_products.std()
+
+
+@pytest.mark.parametrize("name", ["post", "pre", "grouped", "gpt", "window", "llama"])
+def test_step_by_step_is_all_at_once(name):
+    """The log-probabilities of what was written, when it is read in one pass."""
+    network = packed(made(name))
+    with torch.inference_mode():
+        for row, best in enumerate(found(network, 1)):
+            ids, end = best[0].ids, [2] if best[0].ended else []
+            if isinstance(network, EncoderDecoder):
+                source = SOURCE[row : row + 1][:, SOURCE[row] != 0]
+                logits = network(source, torch.tensor([[1, *ids]]))
+            else:
+                read = torch.tensor([[*PROMPTS[row], *ids]])
+                logits = network(read)[:, len(PROMPTS[row]) - 1 :]
+            logp = logits[0].log_softmax(-1)
+            total = sum(float(logp[i, token]) for i, token in enumerate([*ids, *end]))
+            assert total == pytest.approx(best[0].logprob, abs=0.05)
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    beam=st.integers(1, 4),
+    length=st.integers(1, 40),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=25)
+def test_ragged_rows_of_any_length_are_as_they_are_alone(lengths, beam, length, seed):
+    generator = torch.Generator().manual_seed(seed)
+    fast = packed(made("post"))
+    source = torch.zeros(len(lengths), max(lengths), dtype=torch.long)
+    for row, n in enumerate(lengths):
+        source[row, :n] = torch.randint(3, 90, (n,), generator=generator)
+    options = SearchOptions(beam=beam, max_length=length)
+
+    def written(ids):
+        valid = ids != 0
+        with torch.inference_mode():
+            decoding = FromSource(fast, fast.encode(ids, valid), valid, 1)
+            return search(decoding, [length] * len(ids), options, Stops((2,), (0, 1)))
+
+    together = written(source)
+    for row, n in enumerate(lengths):
+        (alone,) = written(source[row : row + 1, :n])
+        assert alone[0].ids == together[row][0].ids
+        assert alone[0].logprob == pytest.approx(together[row][0].logprob, abs=1e-4)
+
+
+def test_weights_that_are_no_numbers_are_told_in_one_sentence():
+    network = made("post")
+    network.decoder.blocks[0].feedforward.layer.down.scale.fill_(torch.nan)
+    for beam in (1, 4):
+        with pytest.raises(ValueError, match="no numbers"):
+            found(packed(network), beam)
+
+
+def test_without_numba_products_are_those_of_pytorch(monkeypatch):
+    monkeypatch.setattr(pack.loops, "are_here", lambda: False)
+    assert not has_loops()
+    assert not parts(packed(made("post")), LoopedInt8)
