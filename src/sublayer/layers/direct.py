@@ -95,7 +95,7 @@ class DirectSelfAttention(nn.Module):
 
 @final
 class DirectCrossAttention(nn.Module):
-    """Attention to a memory, whose keys and values come of one product, `kv`, in the type `kept`."""
+    """Attention to a memory; its keys and values come of one product, `kv`, in the type `kept`."""
 
     def __init__(
         self,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numba
 import torch
 from llvmlite import binding
+from numba.core import event
 from numpy.typing import NDArray
 
 config: Any = numba.config
@@ -22,19 +26,28 @@ Loop = Callable[..., Any]
 
 def compiled(loop: Loop) -> Loop:
     """A loop for one thread."""
-    return numba.njit(cache=True, fastmath=FAST, error_model="numpy")(inspect.unwrap(loop))
+    return _made(loop, cache=True)
 
 
 def inlined(loop: Loop) -> Loop:
     """A loop that becomes part of those that call it: to hand over four arrays takes 20 ns."""
-    made = numba.njit(fastmath=FAST, error_model="numpy", inline="always")
-    return made(inspect.unwrap(loop))
+    return _made(loop, inline="always")
 
 
 def compiled_for_threads(loop: Loop) -> Loop:
     """A loop whose `numba.prange` is shared by threads."""
-    made = numba.njit(cache=True, fastmath=FAST, error_model="numpy", parallel=True)
-    return made(inspect.unwrap(loop))
+    return _made(loop, cache=True, parallel=True)
+
+
+def _made(loop: Loop, **options: Any) -> Loop:
+    def make(**options: Any) -> Loop:
+        made = numba.njit(fastmath=FAST, error_model="numpy", **options)
+        return made(inspect.unwrap(loop))
+
+    try:
+        return make(**options)
+    except RuntimeError:  # neither beside the source nor in the user's folder can it be kept
+        return make(**{**options, "cache": False})
 
 
 def n_threads() -> int:
@@ -43,14 +56,42 @@ def n_threads() -> int:
     They are the same threads, and numba's first look at them would change how many PyTorch takes.
     """
     threads = torch.get_num_threads()
-    if threads > 1:
-        if numba.get_num_threads() != threads:
-            numba.set_num_threads(min(threads, config.NUMBA_NUM_THREADS))
-        if torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)
+    if threads == 1 or not _share_threads():
+        return 1
+    if numba.get_num_threads() != threads:
+        numba.set_num_threads(min(threads, config.NUMBA_NUM_THREADS))
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
     return threads
+
+
+@cache
+def _share_threads() -> bool:
+    """Whether numba has OpenMP here, as PyTorch does."""
+    try:
+        import_module("numba.np.ufunc.omppool")
+    except ImportError:
+        return False
+    return True
 
 
 def multiplies_bytes() -> bool:
     """Whether this processor adds up products of bytes, 64 at a time."""
     return bool(binding.get_host_cpu_features().get("avx512vnni"))
+
+
+class _Notice(event.Listener):
+    """Says once to who sits in front of it why nothing happens for a while."""
+
+    told = False
+
+    def on_start(self, event: event.Event) -> None:
+        if not self.told and sys.stderr.isatty():
+            print("compiling loops for this processor, once: some 20 seconds", file=sys.stderr)
+        self.told = True
+
+    def on_end(self, event: event.Event) -> None:
+        """Nothing is said."""
+
+
+event.register("numba:compile", _Notice())
