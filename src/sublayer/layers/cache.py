@@ -10,13 +10,15 @@ from torch.nn import functional as F
 
 LEAST = 16
 """Slots that a cache has room for at first, at least."""
+STEPS, MOST = 8, 64
+"""Further steps that there is room for, in no more than so many slots."""
 
 
 @final
 class Cache:
     """Keys and values `b g k d`, as views of buffers that have room for more rows and slots.
 
-    A step writes what is new and copies nothing: when the room is used up it grows by half, so that
+    A step writes what is new and copies nothing: when the room is used up it grows by half or more, so that
     a long text copies each key a constant number of times.
     """
 
@@ -50,23 +52,23 @@ class Cache:
         """
         old, self.rows, self.length = self.length, rows, self.length + n
         if self._buffers is None:
-            self._buffers = (self._room(k, rows), self._room(v, rows))
+            self._buffers = (self._room(k, rows, n), self._room(v, rows, n))
         elif self.length > self._buffers[0].shape[2]:
-            self._grow(rows, old)
+            self._grow(rows, old, n)
         return self._buffers
 
     def _seen(self, buffer: Tensor) -> Tensor:
         rows = buffer if self.rows == len(buffer) else buffer.narrow(0, 0, self.rows)
         return rows.narrow(2, 0, self.length)
 
-    def _room(self, like: Tensor, rows: int) -> Tensor:
-        """An empty buffer with room for half as much again as there is."""
-        room = max(self.length + self.length // 2, LEAST)
+    def _room(self, like: Tensor, rows: int, n: int) -> Tensor:
+        """An empty buffer with room for half as much again as there is, or some steps of `n`."""
+        room = max(self.length + max(self.length // 2, min(STEPS * n, MOST)), LEAST)
         return like.new_empty(rows, like.shape[1], room, like.shape[3])
 
-    def _grow(self, rows: int, length: int) -> None:
+    def _grow(self, rows: int, length: int, n: int = 1) -> None:
         assert self._buffers is not None
-        new = [self._room(buffer, rows) for buffer in self._buffers]
+        new = [self._room(buffer, rows, n) for buffer in self._buffers]
         for to, buffer in zip(new, self._buffers, strict=True):
             there = min(rows, len(buffer))
             to[:there, :, :length] = buffer[:there, :, :length]

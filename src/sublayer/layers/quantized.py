@@ -175,7 +175,7 @@ class Int8Embedding(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """`...` -> `... m`, in float32."""
-        return self.weight[ids] * self.scale[ids].unsqueeze(-1)
+        return F.embedding(ids, self.weight) * self.scale[ids].unsqueeze(-1)
 
 
 def rounded(weight: Tensor) -> tuple[Tensor, Tensor]:

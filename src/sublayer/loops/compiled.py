@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from threading import local
 from typing import Any
 
 import numba
@@ -50,18 +51,27 @@ def _made(loop: Loop, **options: Any) -> Loop:
         return make(**{**options, "cache": False})
 
 
+class _Told(local):
+    """How many threads numba was told to take by this one; to ask it takes longer than a loop."""
+
+    threads = 0
+
+
+_told = _Told()
+
+
 def n_threads() -> int:
     """Threads for a loop: as many as PyTorch takes.
 
-    They are the same threads, and numba's first look at them would change how many PyTorch takes.
+    They are the same threads, and numba's first look at them changes how many PyTorch takes.
     """
     threads = torch.get_num_threads()
     if threads == 1 or not _share_threads():
         return 1
-    if numba.get_num_threads() != threads:
+    if threads != _told.threads:
         numba.set_num_threads(min(threads, config.NUMBA_NUM_THREADS))
-    if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
+        _told.threads = threads
     return threads
 
 

@@ -75,11 +75,10 @@ def _finish(
 ) -> None:
     """Sums of a block become numbers: scales, bias, and `least` where they are less."""
     for row in range(first, last):
-        scale, zero = rounding[row, 0], np.int32(rounding[row, 1])
+        scale, zero = rounding[row, 0], rounding[row, 1]
         for i in range(WIDTH):
-            shift = np.int32(zero * np.int32(columns[0, tile, i]))
-            y = np.float32(np.int32(sums[row - first, i] - shift))
-            y = y * (scale * columns[1, tile, i]) + columns[2, tile, i]
+            total = np.float32(sums[row - first, i]) - zero * columns[0, tile, i]
+            y = total * (scale * columns[1, tile, i]) + columns[2, tile, i]
             out[row, tile, i] = least if y < least else y
 
 
