@@ -18,8 +18,8 @@ STEPS, MOST = 8, 64
 class Cache:
     """Keys and values `b g k d`, as views of buffers that have room for more rows and slots.
 
-    A step writes what is new and copies nothing: when the room is used up it grows by half or more, so that
-    a long text copies each key a constant number of times.
+    A step writes what is new and copies nothing: when the room is used up it grows by half or more,
+    so that a long text copies each key a constant number of times.
     """
 
     def __init__(self) -> None:
