@@ -31,6 +31,16 @@ def test_numbers_are_within_half_a_step_and_nothing_is_exact():
     assert scale[1] == pytest.approx(x[1].max() / 255)
 
 
+def test_the_largest_of_a_row_is_never_taken_for_the_smallest():
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((50_000, 64)).astype(np.float32)
+    rows[0, :4] = -1, 509, 3, 4  # half a step from zero to the ends
+    rows[0, 4:] = 0
+    rows[1] = -rows[0]
+    numbers, scale, zero = numbers_of(rows)
+    assert (abs((numbers - zero) * scale - rows) <= 0.51 * scale).all()
+
+
 @pytest.mark.parametrize("rows", [1, 2, 5, 6, 7, 8, 9, 31, 40])
 @pytest.mark.parametrize(("k", "n"), [(64, 64), (70, 100), (257, 130), (512, 192)])
 def test_a_product_is_that_of_the_numbers(rows, k, n, threads):
@@ -67,7 +77,7 @@ def test_rows_do_not_feel_one_another():
     assert torch.equal(layer(x), alone)
 
 
-@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf, -torch.inf])
 def test_what_is_no_number_stays_in_its_row(wrong):
     layer = LoopedInt8(
         torch.randint(-9, 9, (64, 64), dtype=torch.int8), torch.ones(64), None, "relu"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -19,6 +21,8 @@ from sublayer.surgery.quantize import quantize
 
 pytestmark = pytest.mark.skipif(not has_loops(), reason="no loops here")
 if has_loops():
+    from sublayer.loops import compiled
+    from sublayer.loops.product import round_rows
     from sublayer.surgery import looped
     from sublayer.surgery.looped import (
         LoopedCrossAttention,
@@ -183,3 +187,40 @@ def test_without_numba_products_are_those_of_pytorch(monkeypatch):
     monkeypatch.setattr(pack.loops, "are_here", lambda: False)
     assert not has_loops()
     assert not parts(packed(made("post")), LoopedInt8)
+
+
+def test_numba_that_cannot_be_imported_is_told_and_done_without(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sublayer.loops.compiled", None)
+    with pytest.warns(UserWarning, match="int8 is slower"):
+        assert not has_loops()
+
+
+def test_loops_that_numba_writes_for_another_processor_are_not_taken(monkeypatch):
+    monkeypatch.setattr(compiled.config, "CPU_NAME", "generic")
+    assert not has_loops()
+
+
+def test_one_memory_for_many_rows_and_rows_that_were_not_begun():
+    fast, one = packed(made("post")), SOURCE[1:2]
+    with torch.inference_mode():
+        ids = SOURCE[:, :3]
+        expected = fast.decode(ids, fast.encode(one).expand(3, -1, -1))
+        torch.testing.assert_close(fast.decode(ids, fast.encode(one)), expected)
+        state = State()
+        fast.decode(ids[:1], fast.encode(one), None, state)
+        with pytest.raises(ValueError, match="3 rows go on, but 1 were begun"):
+            fast.decode(ids, fast.encode(one), None, state)
+
+
+def test_masks_of_whole_numbers_and_gradients_do_no_harm():
+    torch.manual_seed(0)
+    network = quantize(build("bert", **WIDE).eval(), "int8")
+    fast = packed(network)
+    with torch.inference_mode():
+        expected = fast(SOURCE, SOURCE != 0)
+        torch.testing.assert_close(fast(SOURCE, SOURCE), expected)
+    assert packed(made("gpt"))(SOURCE).shape == (3, 6, 90)
+
+
+def test_what_is_kept_of_loops_is_kept_under_the_version_of_all_of_them():
+    assert round_rows.py_func.__qualname__ == f"round_rows_{compiled._version()}"

@@ -150,6 +150,8 @@ class _Beams:
     def _kept(self, logp: Tensor) -> _Kept:
         """The best of all continuations, whose tokens have `logp`, `r c v`, group by group."""
         n_groups = self.options.groups.count
+        if n_groups == 1:
+            return self._best(self.totals, logp, 0)
         groups: list[_Kept] = []
         said = torch.zeros_like(logp[:, 0])  # r v: how many go on with each token
         for totals, own in zip(

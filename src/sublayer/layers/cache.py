@@ -51,6 +51,8 @@ class Cache:
         They are like `k` and `v`, `b g n d`, in all but rows and slots.
         """
         old, self.rows, self.length = self.length, rows, self.length + n
+        if self._buffers is not None and rows > len(self._buffers[0]):
+            raise ValueError(f"{rows} rows go on, but {len(self._buffers[0])} were begun")
         if self._buffers is None:
             self._buffers = (self._room(k, rows, n), self._room(v, rows, n))
         elif self.length > self._buffers[0].shape[2]:

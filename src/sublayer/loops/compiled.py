@@ -6,7 +6,9 @@ import inspect
 import sys
 from collections.abc import Callable
 from functools import cache
+from hashlib import sha256
 from importlib import import_module
+from pathlib import Path
 from threading import local
 from typing import Any
 
@@ -40,10 +42,19 @@ def compiled_for_threads(loop: Loop) -> Loop:
     return _made(loop, cache=True, parallel=True)
 
 
+@cache
+def _version() -> str:
+    """Of all loops: numba alone would look at the file of one, and not at those of its parts."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
 def _made(loop: Loop, **options: Any) -> Loop:
+    plain = inspect.unwrap(loop)
+    plain.__qualname__ += f"_{_version()}"  # it is kept under this name
+
     def make(**options: Any) -> Loop:
-        made = numba.njit(fastmath=FAST, error_model="numpy", **options)
-        return made(inspect.unwrap(loop))
+        return numba.njit(fastmath=FAST, error_model="numpy", **options)(plain)
 
     try:
         return make(**options)
@@ -86,7 +97,9 @@ def _share_threads() -> bool:
 
 
 def multiplies_bytes() -> bool:
-    """Whether this processor adds up products of bytes, 64 at a time."""
+    """Whether this processor adds up products of bytes, 64 at a time, and numba writes for it."""
+    if config.CPU_NAME or config.CPU_FEATURES or not config.ENABLE_AVX:
+        return False
     return bool(binding.get_host_cpu_features().get("avx512vnni"))
 
 

@@ -18,6 +18,8 @@ from sublayer.loops.numbers import ordered, unordered
 
 FEW = 8
 """Rows up to which one thread makes bytes of all of them."""
+LONGEST = 1 << 16
+"""Weights of a column whose sum fits."""
 FEWEST = 1 << 15
 """Weights from which on a second thread is worth waking."""
 
@@ -35,6 +37,7 @@ class Product(NamedTuple):
 def tiled(weight: Array) -> Array:
     """Weights `out in` (int8) as tiles `t k/4 WIDTH 4`; what is missing of the last is 0."""
     n, k = weight.shape
+    assert k <= LONGEST
     whole = np.zeros((-(-n // WIDTH) * WIDTH, -(-k // 4) * 4), np.int8)
     whole[:n, :k] = weight
     tiles = torch.from_numpy(whole).view(-1, WIDTH, whole.shape[1] // 4, 4).transpose(1, 2)
@@ -54,9 +57,11 @@ def round_rows(x: Array, first: int, last: int, numbers: Array, rounding: Array)
         least = unordered(low)
         scale = (unordered(high) - least) / np.float32(255)
         scale = np.float32(1) if scale == 0 else scale
+        scale = np.float32(np.nan) if scale == np.inf else scale
         zero, per = np.floor(np.float32(0.5) - least / scale), np.float32(1) / scale
         for i in range(k):
-            numbers[row, i] = np.uint8(np.int32(x[row, i] * per + (zero + np.float32(0.5))))
+            number = np.int32(x[row, i] * per + (zero + np.float32(0.5)))
+            numbers[row, i] = np.uint8(min(number, np.int32(255)))  # the largest may be just over
         for i in range(k, numbers.shape[1]):
             numbers[row, i] = 0
         rounding[row, 0], rounding[row, 1] = scale, zero

@@ -59,7 +59,7 @@ class LoopedInt8(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`... in` -> `... out`."""
         *rows, k = x.shape
-        out = torch.from_numpy(product(x.reshape(-1, k).contiguous().numpy(), self.by)).flatten(1)
+        out = torch.from_numpy(product(_array(x.reshape(-1, k)), self.by)).flatten(1)
         if not self.is_whole:
             out = out[:, : self.out_features].contiguous()
         return out.view(*rows, self.out_features)
@@ -77,7 +77,7 @@ class LoopedFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The stream `b n m` after the sublayer."""
-        return torch.from_numpy(sublayer(x.contiguous().numpy(), self.layer, NO_PAST))
+        return torch.from_numpy(sublayer(_array(x), self.layer, NO_PAST))
 
     __call__ = forward
 
@@ -102,8 +102,10 @@ class LoopedSelfAttention(nn.Module):
         cache = Cache() if state is None else state.cache(inner)
         length = cache.length
         keys, values = map(_numbers, cache.open(b, n, like, like))
-        past = Past(keys, values, length, _seen(frame, length + n), n_heads)
-        return torch.from_numpy(sublayer(x.contiguous().numpy(), layer, past))
+        seen = _seen(frame, length + n)
+        assert _fits(seen, b, n)
+        past = Past(keys, values, length, seen, n_heads)
+        return torch.from_numpy(sublayer(_array(x), layer, past))
 
     __call__ = forward
 
@@ -124,12 +126,14 @@ class LoopedCrossAttention(nn.Module):
     ) -> Tensor:
         """The stream `b n m` after the sublayer; the memory is `b k m`."""
         direct, inner, layer, n_heads = self.parts
-        if x.shape[1] > FEW or not frame.is_plain():
+        b, n, _ = x.shape
+        if n > FEW or len(memory) != b or not frame.is_plain():
             return direct(x, memory, frame, state)
         keys, values = map(_numbers, inner.keys(memory, state))
-        n_keys = keys.shape[2]
-        past = Past(keys, values, n_keys, _seen(frame, n_keys), n_heads)
-        return torch.from_numpy(sublayer(x.contiguous().numpy(), layer, past))
+        seen = _seen(frame, keys.shape[2])
+        assert _fits(seen, b, n)
+        past = Past(keys, values, keys.shape[2], seen, n_heads)
+        return torch.from_numpy(sublayer(_array(x), layer, past))
 
     __call__ = forward
 
@@ -181,6 +185,10 @@ def _numbers(kept: Tensor) -> Array:
     return kept.view(torch.uint16).numpy()
 
 
+def _array(x: Tensor) -> Array:
+    return (x.detach() if x.requires_grad else x).contiguous().numpy()
+
+
 def _seen(frame: Frame, n_keys: int) -> Seen:
     """Which slots each new token sees, listed once for all layers."""
     return frame.once("seen", lambda: listed(_allowed(frame), n_keys))
@@ -188,4 +196,12 @@ def _seen(frame: Frame, n_keys: int) -> Seen:
 
 def _allowed(frame: Frame) -> Array | None:
     allowed = frame.allowed()  # q k or b q k
-    return None if allowed is None else allowed.view(-1, *allowed.shape[-2:]).contiguous().numpy()
+    if allowed is None:
+        return None
+    allowed = allowed if allowed.ndim == 3 else allowed.unsqueeze(0)
+    return _array(allowed.to(torch.bool))
+
+
+def _fits(seen: Seen, b: int, n: int) -> bool:
+    """Whether what is seen is of each row and each token, or alike for all."""
+    return seen.shape[0] in (1, b) and seen.shape[1] in (1, n)

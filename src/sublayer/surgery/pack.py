@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -78,8 +79,11 @@ def has_loops() -> bool:
     """Whether there are loops for eight bits here: numba, and a processor that adds up bytes."""
     if not loops.are_here():
         return False
-    from sublayer.loops.compiled import multiplies_bytes
-
+    try:
+        from sublayer.loops.compiled import multiplies_bytes
+    except ImportError as error:
+        warnings.warn(f"int8 is slower than it might be: {error}", stacklevel=2)
+        return False
     return multiplies_bytes()
 
 
