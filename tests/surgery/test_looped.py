@@ -80,18 +80,18 @@ def parts(network, kind):
 
 
 def test_sublayers_that_are_known_become_loops():
-    fast = packed(made("post"))
+    fast = packed(made("post"), by_loops=True)
     # two layers of an encoder and two of a decoder
     assert len(parts(fast, LoopedSelfAttention)) == 4
     assert len(parts(fast, LoopedCrossAttention)) == 2
     assert len(parts(fast, LoopedFeedForward)) == 4
-    assert not parts(packed(made("no whole tiles")), LoopedFeedForward)
-    assert parts(packed(made("no whole tiles")), LoopedInt8)
+    assert not parts(packed(made("no whole tiles"), by_loops=True), LoopedFeedForward)
+    assert parts(packed(made("no whole tiles"), by_loops=True), LoopedInt8)
     assert not parts(packed(made("post"), by_loops=False), LoopedInt8)
 
 
 def test_it_is_near_the_plain_network(network):
-    fast, ids = packed(network), SOURCE[:, :4]
+    fast, ids = packed(network, by_loops=True), SOURCE[:, :4]
     with torch.inference_mode():
         inputs = (ids, ids) if isinstance(network, EncoderDecoder) else (ids,)
         expected, logits = network(*inputs), fast(*inputs)
@@ -100,7 +100,7 @@ def test_it_is_near_the_plain_network(network):
 
 @pytest.mark.parametrize("beam", [1, 4])
 def test_rows_alone_write_exactly_what_they_write_together(network, beam):
-    fast = packed(network)
+    fast = packed(network, by_loops=True)
     together = found(fast, beam)
     for i, expected in enumerate(together):
         (alone,) = found(fast, beam, slice(i, i + 1))
@@ -111,7 +111,7 @@ def test_rows_alone_write_exactly_what_they_write_together(network, beam):
 @pytest.mark.parametrize("name", ["post", "pre", "grouped", "gpt", "window"])
 def test_attention_by_loops_is_that_by_products(name, monkeypatch):
     """A number that lies between two steps may be rounded either way, which is all that differs."""
-    fast = packed(made(name))
+    fast = packed(made(name), by_loops=True)
     valid = SOURCE != 0
 
     def written() -> torch.Tensor:
@@ -132,7 +132,7 @@ def test_attention_by_loops_is_that_by_products(name, monkeypatch):
 @pytest.mark.parametrize("name", ["post", "pre", "grouped", "gpt", "window", "llama"])
 def test_step_by_step_is_all_at_once(name):
     """The log-probabilities of what was written, when it is read in one pass."""
-    network = packed(made(name))
+    network = packed(made(name), by_loops=True)
     with torch.inference_mode():
         for row, best in enumerate(found(network, 1)):
             ids, end = best[0].ids, [2] if best[0].ended else []
@@ -156,7 +156,7 @@ def test_step_by_step_is_all_at_once(name):
 @settings(max_examples=25)
 def test_ragged_rows_of_any_length_are_as_they_are_alone(lengths, beam, length, seed):
     generator = torch.Generator().manual_seed(seed)
-    fast = packed(made("post"))
+    fast = packed(made("post"), by_loops=True)
     source = torch.zeros(len(lengths), max(lengths), dtype=torch.long)
     for row, n in enumerate(lengths):
         source[row, :n] = torch.randint(3, 90, (n,), generator=generator)
@@ -180,10 +180,13 @@ def test_weights_that_are_no_numbers_are_told_in_one_sentence():
     network.decoder.blocks[0].feedforward.layer.down.scale.fill_(torch.nan)
     for beam in (1, 4):
         with pytest.raises(ValueError, match="no numbers"):
-            found(packed(network), beam)
+            found(packed(network, by_loops=True), beam)
 
 
-def test_without_numba_products_are_those_of_pytorch(monkeypatch):
+def test_without_numba_or_with_few_weights_products_are_those_of_pytorch(monkeypatch):
+    assert not parts(packed(made("post")), LoopedInt8)
+    monkeypatch.setattr(pack, "WORTH_LOOPS", 1000)
+    assert parts(packed(made("post")), LoopedInt8)
     monkeypatch.setattr(pack.loops, "are_here", lambda: False)
     assert not has_loops()
     assert not parts(packed(made("post")), LoopedInt8)
@@ -201,7 +204,7 @@ def test_loops_that_numba_writes_for_another_processor_are_not_taken(monkeypatch
 
 
 def test_one_memory_for_many_rows_and_rows_that_were_not_begun():
-    fast, one = packed(made("post")), SOURCE[1:2]
+    fast, one = packed(made("post"), by_loops=True), SOURCE[1:2]
     with torch.inference_mode():
         ids = SOURCE[:, :3]
         expected = fast.decode(ids, fast.encode(one).expand(3, -1, -1))
@@ -215,11 +218,11 @@ def test_one_memory_for_many_rows_and_rows_that_were_not_begun():
 def test_masks_of_whole_numbers_and_gradients_do_no_harm():
     torch.manual_seed(0)
     network = quantize(build("bert", **WIDE).eval(), "int8")
-    fast = packed(network)
+    fast = packed(network, by_loops=True)
     with torch.inference_mode():
         expected = fast(SOURCE, SOURCE != 0)
         torch.testing.assert_close(fast(SOURCE, SOURCE), expected)
-    assert packed(made("gpt"))(SOURCE).shape == (3, 6, 90)
+    assert packed(made("gpt"), by_loops=True)(SOURCE).shape == (3, 6, 90)
 
 
 def test_what_is_kept_of_loops_is_kept_under_the_version_of_all_of_them():

@@ -46,6 +46,9 @@ from sublayer.layers.score import ScaledDot, Score
 
 WORTH = 1_000_000
 """Parameters below which a network stays as it is: its products cost less than calling them."""
+WORTH_LOOPS = 10_000_000
+"""Weights in eight bits below which PyTorch's kernels do: loops cost a start half a second, and a
+process 100 MB."""
 
 
 def best_dtype() -> torch.dtype:
@@ -75,6 +78,12 @@ class _How:
         return torch.bfloat16 if self.by_loops else torch.float32
 
 
+def is_worth_loops(network: nn.Module) -> bool:
+    """Whether layers in eight bits, if there are any, are large enough to wait for loops' start."""
+    layers = [part for part in network.modules() if isinstance(part, Int8Linear)]
+    return sum(layer.weight.numel() for layer in layers) >= WORTH_LOOPS
+
+
 def has_loops() -> bool:
     """Whether there are loops for eight bits here: numba, and a processor that adds up bytes."""
     if not loops.are_here():
@@ -99,12 +108,12 @@ def packed(
 
     It shares the tensors that stay; it cannot be trained, saved or listened to. Queries, keys and
     values come of one product, and a ReLU is part of the product before it. Those in eight bits go
-    `by_loops`, each sublayer as one, where there are any (None), or by PyTorch's kernels.
+    `by_loops`, each sublayer as one, where there are many (None), or by PyTorch's kernels.
     """
     tensors = [*network.parameters(), *network.buffers()]
     twin = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
     if by_loops is None:
-        by_loops = any(isinstance(part, Int8Linear) for part in twin.modules()) and has_loops()
+        by_loops = is_worth_loops(network) and has_loops()
     _pack(twin, _How(best_dtype() if dtype is None else dtype, by_loops))
     return twin.eval()
 
