@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-LEAST = 16
+LEAST = 32
 """Slots that a cache has room for at first, at least."""
 STEPS, MOST = 8, 64
 """Further steps that there is room for, in no more than so many slots."""

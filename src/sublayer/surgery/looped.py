@@ -127,7 +127,7 @@ class LoopedCrossAttention(nn.Module):
         """The stream `b n m` after the sublayer; the memory is `b k m`."""
         direct, inner, layer, n_heads = self.parts
         b, n, _ = x.shape
-        if n > FEW or len(memory) != b or not frame.is_plain():
+        if n > FEW or memory.shape[0] != b or not frame.is_plain():
             return direct(x, memory, frame, state)
         keys, values = map(_numbers, inner.keys(memory, state))
         seen = _seen(frame, keys.shape[2])
