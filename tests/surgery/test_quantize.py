@@ -89,6 +89,17 @@ def test_a_quantized_network_is_saved_and_read_again(kind, tmp_path):
         assert torch.equal(again(ids, ids), network(ids, ids))
 
 
+def test_reading_a_quantized_network_draws_nothing(tmp_path):
+    config = TransformerConfig(**KEYS)
+    write_config(config, "transformer", tmp_path)
+    write_tensors(network_tensors(quantize(config.build(), "int8")), tmp_path / "model.safetensors")
+    write_quantization("int8", tmp_path)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    load_quantized(tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_logits_stay_near(kind):
     torch.manual_seed(0)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from sublayer.config.files import atomic_write, load_json
 from sublayer.layers.embedding import TokenEmbedding
@@ -81,6 +82,26 @@ def write_quantization(weights: Weights, folder: Path) -> None:
     atomic_write(folder / QUANTIZATION, json.dumps({"weights": weights}, indent=2) + "\n")
 
 
+class _Undrawn(TorchFunctionMode):
+    """Weights are not drawn: all will come from a file, and drawing takes longer than reading."""
+
+    drawing = (
+        Tensor.normal_,
+        Tensor.uniform_,
+        nn.init.kaiming_uniform_,
+        nn.init.normal_,
+        nn.init.uniform_,
+    )
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function in self.drawing:
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **kwargs)
+
+
 def load_quantized(folder: Path) -> nn.Module:
     """The network of a folder with quantized weights.
 
@@ -92,7 +113,9 @@ def load_quantized(folder: Path) -> nn.Module:
     if weights not in KINDS:
         raise ValueError(f"{folder / QUANTIZATION}: 'weights' must be one of {', '.join(KINDS)}")
     _, config = read_config(folder)
-    network = quantize(config.build(), weights)
+    with _Undrawn():
+        network = config.build()
+    quantize(network, weights)
     with torch.no_grad():
         file = folder / "model.safetensors"
         put_tensors(network, read_tensors(file), str(file))
