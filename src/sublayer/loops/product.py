@@ -17,7 +17,7 @@ from sublayer.loops.instructions import LINE, QUADS, ROWS, WIDTH, sum_all, sum_p
 from sublayer.loops.numbers import ordered, unordered
 
 FEW = 8
-"""Rows up to which one thread makes bytes of all of them."""
+"""Rows up to which one thread sees to what is done row by row."""
 LONGEST = 1 << 16
 """Weights of a column whose sum fits."""
 FEWEST = 1 << 15

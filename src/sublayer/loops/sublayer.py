@@ -14,12 +14,7 @@ import numpy as np
 from sublayer.loops.attend import attend_share
 from sublayer.loops.compiled import Array, compiled, compiled_for_threads, n_threads
 from sublayer.loops.instructions import WIDTH
-from sublayer.loops.product import Product, multiply_share, round_rows
-
-FEW = 8
-"""Rows up to which one thread sees to what is done row by row."""
-FEWEST = 1 << 15
-"""Weights from which on a second thread is worth waking."""
+from sublayer.loops.product import FEW, FEWEST, Product, multiply_share, round_rows
 
 
 class Layer(NamedTuple):

@@ -31,8 +31,6 @@ from sublayer.loops.sublayer import Layer, Past, sublayer
 
 FEW = 64
 """Tokens of a row up to which a loop over their keys is about as fast as products."""
-KEPT = torch.bfloat16
-"""What keys and values are kept in: half of what attention waits for."""
 NO_KEYS = np.empty((0, 0, 0, 0), np.uint16)
 NO_PAST = Past(NO_KEYS, NO_KEYS, 0, np.empty((0, 0, 0), np.int32), 0)
 

@@ -72,11 +72,6 @@ class _How:
     by_loops: bool
     """Whether products in eight bits, and what stands around them, are loops of our own."""
 
-    @property
-    def kept(self) -> torch.dtype:
-        """What a sublayer in eight bits keeps keys and values in."""
-        return torch.bfloat16 if self.by_loops else torch.float32
-
 
 def is_worth_loops(network: nn.Module) -> bool:
     """Whether layers in eight bits, if there are any, are large enough to wait for loops' start."""
@@ -165,8 +160,8 @@ def _sublayer(layer: nn.Module, how: _How) -> nn.Module:
 
 
 def _kept(out: nn.Module, how: _How) -> torch.dtype:
-    """What an attention keeps keys and values in."""
-    return how.kept if isinstance(out, Int8Linear) else torch.float32
+    """What an attention keeps keys and values in: loops wait for half as much of bfloat16."""
+    return torch.bfloat16 if how.by_loops and isinstance(out, Int8Linear) else torch.float32
 
 
 def _attend(attend: Attend) -> Attend:
