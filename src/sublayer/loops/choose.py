@@ -100,6 +100,15 @@ def _choose(
 
 
 @compiled
+def _measure(part: int, parts: int, logits: Array, tops: Array, norms: Array) -> tuple[int, int]:
+    """The rows of one of `parts` threads, surveyed and added up."""
+    first, last = len(logits) * part // parts, len(logits) * (part + 1) // parts
+    _survey(logits, first, last, tops)
+    _add_up(logits, first, last, tops, norms)
+    return first, last
+
+
+@compiled
 def _rank_alone(
     totals: Array,
     logits: Array,
@@ -109,8 +118,7 @@ def _rank_alone(
     values: Array,
     places: Array,
 ) -> None:
-    _survey(logits, 0, len(logits), tops)
-    _add_up(logits, 0, len(logits), tops, norms)
+    _measure(0, 1, logits, tops, norms)
     for text in range(len(totals)):
         _choose(text, totals, logits, tops, norms, never, values, places)
 
@@ -126,11 +134,9 @@ def _rank_together(
     values: Array,
     places: Array,
 ) -> None:
-    n_rows, n_texts = len(logits), len(totals)
+    n_texts = len(totals)
     for part in numba.prange(parts):
-        first, last = n_rows * part // parts, n_rows * (part + 1) // parts
-        _survey(logits, first, last, tops)
-        _add_up(logits, first, last, tops, norms)
+        _measure(part, parts, logits, tops, norms)
     for part in numba.prange(parts):
         for text in range(n_texts * part // parts, n_texts * (part + 1) // parts):
             _choose(text, totals, logits, tops, norms, never, values, places)
@@ -158,11 +164,12 @@ def best_continuations(
 
 
 @compiled
-def _take_alone(logits: Array, allowed: Array, tops: Array, norms: Array, tokens: Array) -> None:
-    _survey(logits, 0, len(logits), tops)
-    _add_up(logits, 0, len(logits), tops, norms)
-    _survey(allowed, 0, len(logits), tops)
-    _largest(allowed, 0, len(logits), tops, tokens)
+def _take(
+    part: int, parts: int, logits: Array, allowed: Array, tops: Array, norms: Array, tokens: Array
+) -> None:
+    first, last = _measure(part, parts, logits, tops, norms)
+    _survey(allowed, first, last, tops)
+    _largest(allowed, first, last, tops, tokens)
 
 
 @compiled_for_threads
@@ -170,11 +177,7 @@ def _take_together(
     parts: int, logits: Array, allowed: Array, tops: Array, norms: Array, tokens: Array
 ) -> None:
     for part in numba.prange(parts):
-        first, last = len(logits) * part // parts, len(logits) * (part + 1) // parts
-        _survey(logits, first, last, tops)
-        _add_up(logits, first, last, tops, norms)
-        _survey(allowed, first, last, tops)
-        _largest(allowed, first, last, tops, tokens)
+        _take(part, parts, logits, allowed, tops, norms, tokens)
 
 
 def likeliest(logits: Array, allowed: Array) -> tuple[Array, Array]:
@@ -184,7 +187,7 @@ def likeliest(logits: Array, allowed: Array) -> tuple[Array, Array]:
     tokens = np.empty(n_rows, np.int64)
     parts = n_threads()
     if parts == 1 or logits.size < FEWEST:
-        _take_alone(logits, allowed, tops, norms, tokens)
+        _take(0, 1, logits, allowed, tops, norms, tokens)
     else:
         _take_together(parts, logits, allowed, tops, norms, tokens)
     return tokens, logits[np.arange(n_rows), tokens] - norms
