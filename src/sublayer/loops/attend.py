@@ -17,17 +17,35 @@ AHEAD = 256
 """Vectors that are asked for ahead: of longer streams a processor takes care by itself."""
 BLOCK = 4
 """Slots that are gone through together."""
+Ahead = tuple[int, int]
+"""Address of memory that will be wanted soon, and the lines of it to ask for at each block."""
 Seen = Array
 """Slots that are seen, `b q 1+k`: of each query how many, then which, then some to fill a block."""
 
 
 @inlined
+def _ask_for(ahead: Ahead, block: int) -> None:
+    """What will be wanted soon, while a block is gone through."""
+    address, lines = ahead
+    for line in range(block * lines, (block + 1) * lines):
+        fetch(address + line * LINE)
+
+
+@inlined
 def _scores(
-    query: Array, keys: Array, row: int, group: int, slots: Array, n: int, scores: Array
+    query: Array,
+    keys: Array,
+    row: int,
+    group: int,
+    slots: Array,
+    n: int,
+    scores: Array,
+    ahead: Ahead,
 ) -> np.float32:
     """The products of a query and its keys; the largest."""
     top = np.float32(-np.inf)
-    for t in range(0, n, 4):
+    for t in range(0, n, BLOCK):
+        _ask_for(ahead, t // BLOCK)
         a, b, c, e = slots[t], slots[t + 1], slots[t + 2], slots[t + 3]
         w = x = y = z = np.float32(0)
         for i in range(len(query)):
@@ -54,12 +72,20 @@ def _weights(scores: Array, n: int, filled: int, top: np.float32) -> np.float32:
 
 @inlined
 def _mix(
-    weights: Array, values: Array, row: int, group: int, slots: Array, n: int, out: Array
+    weights: Array,
+    values: Array,
+    row: int,
+    group: int,
+    slots: Array,
+    n: int,
+    out: Array,
+    ahead: Ahead,
 ) -> None:
     """The sum of values, each by its weight."""
     for i in range(len(out)):
         out[i] = 0
-    for t in range(0, n, 4):
+    for t in range(0, n, BLOCK):
+        _ask_for(ahead, t // BLOCK)
         a, b, c, e = slots[t], slots[t + 1], slots[t + 2], slots[t + 3]
         w, x, y, z = weights[t], weights[t + 1], weights[t + 2], weights[t + 3]
         for i in range(len(out)):
@@ -73,14 +99,6 @@ def _put(heads: Array, row: int, j: int, head: int, kept: Array, group: int, slo
     """A vector goes where vectors are kept."""
     for i in range(heads.shape[3]):
         kept[row, group, slot, i] = narrow(heads[row, j, head, i], kept[row, group, slot, i])
-
-
-@inlined
-def _ask_for(kept: Array, row: int, group: int, n: int) -> None:
-    """The first `n` vectors will be wanted soon."""
-    begin = kept.ctypes.data + row * kept.strides[0] + group * kept.strides[1]
-    for offset in range(0, n * kept.strides[2], LINE):
-        fetch(begin + offset)
 
 
 @compiled
@@ -104,29 +122,35 @@ def attend_share(
     g, n_new, scale = keys.shape[1], n if heads.shape[2] > h else 0, np.float32(1 / np.sqrt(d))
     room, slots = np.empty(seen.shape[2], np.float32), np.empty(seen.shape[2], np.int32)
     query, mixed = np.empty(d, np.float32), np.empty(d, np.float32)
+    n_asking = n * (h // g)
+    lines = (min(past, AHEAD) * keys.strides[2] + LINE - 1) // LINE
     for unit in range(b * g * part // parts, b * g * (part + 1) // parts):
         row, group = unit // g, unit % g
-        ahead = min(unit + 1, b * g - 1)
-        _ask_for(keys, ahead // g, ahead % g, min(past, AHEAD))
-        _ask_for(values, ahead // g, ahead % g, min(past, AHEAD))
         for j in range(n_new):
             _put(heads, row, j, h + group, keys, group, past + j)
             _put(heads, row, j, h + g + group, values, group, past + j)
         for j in range(n):
             of, by = row % seen.shape[0], j % seen.shape[1]
             n_seen = seen[of, by, 0]
-            filled = (n_seen + BLOCK - 1) // BLOCK * BLOCK
+            blocks = (n_seen + BLOCK - 1) // BLOCK
+            filled, at_once = blocks * BLOCK, -(-lines // max(n_asking * blocks, 1))
             for t in range(filled):
                 slots[t] = seen[of, by, 1 + t]
-            for head in range(group * h // g, (group + 1) * h // g):
-                for i in range(d):
-                    query[i] = heads[row, j, head, i] * scale
-                top = _scores(query, keys, row, group, slots, filled, room)
+            for i in range(h // g):
+                head = group * (h // g) + i
+                for k in range(d):
+                    query[k] = heads[row, j, head, k] * scale
+                # of the next unit, a share a query: asked for all at once, others would wait
+                ahead = min(unit + 1, b * g - 1) * keys.strides[1]
+                ahead += lines * (j * (h // g) + i) // n_asking * LINE
+                soon = keys.ctypes.data + ahead, at_once
+                top = _scores(query, keys, row, group, slots, filled, room, soon)
                 total = _weights(room, n_seen, filled, top)
-                _mix(room, values, row, group, slots, filled, mixed)
+                soon = values.ctypes.data + ahead, at_once
+                _mix(room, values, row, group, slots, filled, mixed, soon)
                 scaled = np.float32(1) / total if n_seen else np.float32(0)
-                for i in range(d):
-                    out[row, j, head, i] = mixed[i] * scaled
+                for k in range(d):
+                    out[row, j, head, k] = mixed[k] * scaled
 
 
 @compiled

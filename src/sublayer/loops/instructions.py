@@ -32,6 +32,18 @@ def _asking(typing: Any, address: Any) -> Any:
 fetch: Any = intrinsic(_asking)
 
 
+def _pointing(typing: Any, address: Any) -> Any:
+    """An address as what `numba.carray` makes an array of."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], PLACE)
+
+    return types.voidptr(types.intp), generate
+
+
+place: Any = intrinsic(_pointing)
+
+
 def _fetch(builder: Any, address: Any) -> None:
     kind = ir.FunctionType(ir.VoidType(), [PLACE, I32, I32, I32])
     function = builder.module.declare_intrinsic("llvm.prefetch", [PLACE], kind)

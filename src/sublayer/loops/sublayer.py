@@ -1,24 +1,49 @@
-"""LayerNorm(x + Sublayer(x)), or x + Sublayer(LayerNorm(x)), as one call.
+"""LayerNorm(x + Sublayer(x)), or x + Sublayer(LayerNorm(x)), many of them as one call.
 
 A step of one token is some twenty sublayers of ten operations each, and each operation of PyTorch
 costs microseconds before it begins. Here a sublayer is six phases, each shared by the threads.
+Threads share no lists of arrays, so what sublayers are made of comes as tables of addresses: whose
+arrays these are must outlive the call.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 
-from sublayer.loops.attend import attend_share
+from sublayer.loops.attend import Seen, attend_share
 from sublayer.loops.compiled import Array, compiled, compiled_for_threads, n_threads
-from sublayer.loops.instructions import WIDTH
+from sublayer.loops.instructions import WIDTH, place
 from sublayer.loops.product import FEW, FEWEST, Product, multiply_share, round_rows
+
+LAYERS = np.dtype(
+    [
+        ("norm", np.intp),
+        ("eps", np.float32),
+        ("is_post", np.bool_),
+        ("tiles", np.intp),
+        ("n_tiles", np.intp),
+        ("steps", np.intp),
+        ("columns", np.intp),
+        ("least", np.float32),
+        ("last_tiles", np.intp),
+        ("n_last_tiles", np.intp),
+        ("last_steps", np.intp),
+        ("last_columns", np.intp),
+        ("n_heads", np.intp),
+        ("n_groups", np.intp),
+        ("is_cross", np.bool_),
+    ]
+)
+"""Sublayers: a `Layer` each, its arrays by address, and how many heads of queries and of keys."""
+PASTS = np.dtype([("keys", np.intp), ("values", np.intp), ("slots", np.intp), ("length", np.intp)])
+"""What they attend to: keys and values `b g slots d` by their addresses; zeros for no attention."""
 
 
 class Layer(NamedTuple):
-    """Two products and a LayerNorm; flat, since threads share no tuples in tuples."""
+    """Two products and a LayerNorm."""
 
     norm: Array
     """Weight and bias, `2 m`."""
@@ -42,6 +67,19 @@ class Past(NamedTuple):
     length: int
     seen: Array
     n_heads: int
+
+
+def line_of(
+    layer: Layer, n_heads: int = 0, n_groups: int = 0, *, is_cross: bool = False
+) -> tuple[Any, ...]:
+    """A line of LAYERS."""
+    tiles, columns, last_tiles, last_columns = (
+        array.ctypes.data
+        for array in (layer.tiles, layer.columns, layer.last_tiles, layer.last_columns)
+    )
+    first, last = (tiles, *layer.tiles.shape[:2]), (last_tiles, *layer.last_tiles.shape[:2])
+    norm = layer.norm.ctypes.data, layer.eps, layer.is_post
+    return (*norm, *first, columns, layer.least, *last, last_columns, n_heads, n_groups, is_cross)
 
 
 @compiled
@@ -69,15 +107,13 @@ def _add(x: Array, first: int, last: int, out: Array) -> None:
 
 
 @compiled
-def _room(x: Array, layer: Layer, n_heads: int) -> tuple[Array, Array, Array, Array, Array]:
-    """Where the phases leave what they make."""
-    rows = x.shape[0] * x.shape[1]
-    first, second = layer.tiles.shape, layer.last_tiles.shape
-    inner = np.empty((rows, first[0], WIDTH), np.float32)
-    mixed = np.empty((rows, second[1] * 4 if n_heads else 0), np.float32)
-    numbers = np.empty((rows, first[1] * 4), np.uint8)
-    later = np.empty((rows, second[1] * 4), np.uint8)
-    return inner, mixed, numbers, later, np.empty((rows, 2), np.float32)
+def _room(x: Array, of: Any) -> tuple[Array, Array, Array, Array, Array]:
+    """Where the phases of a line of LAYERS leave what they make."""
+    rows, later = x.shape[0] * x.shape[1], of.last_steps * 4
+    inner = np.empty((rows, of.n_tiles, WIDTH), np.float32)
+    mixed = np.empty((rows, later if of.n_heads else 0), np.float32)
+    numbers = np.empty((rows, of.steps * 4), np.uint8)
+    return inner, mixed, numbers, np.empty((rows, later), np.uint8), np.empty((rows, 2), np.float32)
 
 
 @compiled
@@ -126,29 +162,76 @@ def _phase(
 
 
 @compiled
-def _alone(x: Array, layer: Layer, past: Past, out: Array) -> None:
-    room = _room(x, layer, past.n_heads)
-    for phase in range(6):
-        _phase(phase, 0, 1, x, layer, past, room, out)
+def _layer(of: Any, m: int) -> Layer:
+    """A line of LAYERS as arrays."""
+    tiles = numba.carray(place(of.tiles), (of.n_tiles, of.steps, WIDTH, 4), np.int8)
+    columns = numba.carray(place(of.columns), (3, of.n_tiles, WIDTH), np.float32)
+    shape = of.n_last_tiles, of.last_steps, WIDTH, 4
+    last_tiles = numba.carray(place(of.last_tiles), shape, np.int8)
+    last_columns = numba.carray(place(of.last_columns), (3, of.n_last_tiles, WIDTH), np.float32)
+    norm = numba.carray(place(of.norm), (2, m), np.float32)
+    return Layer(norm, of.eps, of.is_post, tiles, columns, of.least, last_tiles, last_columns)
+
+
+@compiled
+def _past(to: Any, of: Any, rows: int, own: Seen, others: Seen) -> Past:
+    """A line of PASTS as arrays."""
+    shape = rows, of.n_groups, to.slots, of.last_steps * 4 // max(of.n_heads, 1)
+    keys = numba.carray(place(to.keys), shape, np.uint16)
+    values = numba.carray(place(to.values), shape, np.uint16)
+    return Past(keys, values, to.length, others if of.is_cross else own, of.n_heads)
+
+
+@compiled
+def _phase_of(
+    i: int,
+    phase: int,
+    part: int,
+    parts: int,
+    x: Array,
+    tables: tuple[Array, ...],
+    room: tuple[Array, ...],
+    out: Array,
+) -> None:
+    layers, pasts, own, others = tables
+    layer = _layer(layers[i], x.shape[2])
+    past = _past(pasts[i], layers[i], len(x), own, others)
+    _phase(phase, part, parts, x, layer, past, room, out)
+
+
+@compiled
+def _alone(x: Array, tables: tuple[Array, ...], streams: Array) -> None:
+    stream, layers = x, tables[0]
+    for i in range(len(layers)):
+        out, room = streams[i % 2], _room(x, layers[i])
+        for phase in range(6):
+            _phase_of(i, phase, 0, 1, stream, tables, room, out)
+        stream = out
 
 
 @compiled_for_threads
-def _together(parts: int, x: Array, layer: Layer, past: Past, out: Array) -> None:
-    room = _room(x, layer, past.n_heads)
-    for phase in range(6):
-        is_small = phase != 1 and phase != 4 and x.shape[0] * x.shape[1] <= FEW
-        if is_small:
-            _phase(phase, 0, 1, x, layer, past, room, out)
-        else:
-            for part in numba.prange(parts):
-                _phase(phase, part, parts, x, layer, past, room, out)
+def _together(parts: int, x: Array, tables: tuple[Array, ...], streams: Array) -> None:
+    stream, layers = x, tables[0]
+    for i in range(len(layers)):
+        out, room = streams[i % 2], _room(x, layers[i])
+        for phase in range(6):
+            if phase != 1 and phase != 4 and x.shape[0] * x.shape[1] <= FEW:
+                _phase_of(i, phase, 0, 1, stream, tables, room, out)
+            else:
+                for part in numba.prange(parts):
+                    _phase_of(i, phase, part, parts, stream, tables, room, out)
+        stream = out
 
 
-def sublayer(x: Array, layer: Layer, past: Past) -> Array:
-    """The stream `b n m` after the sublayer. All products are of whole tiles."""
-    out, parts = np.empty_like(x), n_threads()
-    if parts == 1 or layer.tiles.size < FEWEST:
-        _alone(x, layer, past, out)
+def sublayers(x: Array, layers: Array, pasts: Array, own: Seen, others: Seen) -> Array:
+    """The stream `b n m` after `layers` (LAYERS), of which each goes to its own of `pasts` (PASTS).
+
+    Self-attention sees `own` slots, attention to a memory `others`. Products are of whole tiles.
+    """
+    streams, parts = np.empty((2, *x.shape), np.float32), n_threads()
+    tables = layers, pasts, own, others
+    if parts == 1 or layers[0]["n_tiles"] * layers[0]["steps"] * WIDTH * 4 < FEWEST:
+        _alone(x, tables, streams)
     else:
-        _together(parts, x, layer, past, out)
-    return out
+        _together(parts, x, tables, streams)
+    return streams[(len(layers) - 1) % 2]

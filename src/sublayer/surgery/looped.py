@@ -5,12 +5,15 @@ Their inputs get a scale for each row, so that what is written does not depend o
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any, Literal, NamedTuple, final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sublayer.layers.block import Block
 from sublayer.layers.cache import Cache
 from sublayer.layers.direct import (
     DirectCrossAttention,
@@ -27,12 +30,12 @@ from sublayer.layers.state import State
 from sublayer.loops.attend import Seen, listed
 from sublayer.loops.compiled import Array
 from sublayer.loops.product import Product, product, tiled
-from sublayer.loops.sublayer import Layer, Past, sublayer
+from sublayer.loops.sublayer import LAYERS, PASTS, Layer, line_of, sublayers
 
 FEW = 64
 """Tokens of a row up to which a loop over their keys is about as fast as products."""
-NO_KEYS = np.empty((0, 0, 0, 0), np.uint16)
-NO_PAST = Past(NO_KEYS, NO_KEYS, 0, np.empty((0, 0, 0), np.int32), 0)
+NO_SEEN: Seen = np.empty((1, 1, 1), np.int32)
+NO_PAST = (0, 0, 0, 0)
 
 
 @final
@@ -65,92 +68,193 @@ class LoopedInt8(nn.Module):
     __call__ = forward
 
 
+class Known(NamedTuple):
+    """A sublayer that can be a loop."""
+
+    layer: Layer
+    inner: DirectSelfAttention | DirectCrossAttention | None
+    """Attention, which knows its keys; None for a feed-forward layer."""
+    heads: tuple[int, int]
+    """Of queries and of keys."""
+
+    @property
+    def like(self) -> Tensor | None:
+        """No keys, of the shape and type of those that self-attention keeps."""
+        if not isinstance(self.inner, DirectSelfAttention):
+            return None
+        return torch.empty(1, self.heads[1], 0, self.inner.d_head, dtype=self.inner.kept)
+
+    @property
+    def line(self) -> tuple[Any, ...]:
+        """Of LAYERS."""
+        is_cross = isinstance(self.inner, DirectCrossAttention)
+        return line_of(self.layer, *self.heads, is_cross=is_cross)
+
+
+Role = Literal["attention", "cross", "feedforward"]
+
+
+class Step(NamedTuple):
+    """A sublayer of a block."""
+
+    direct: nn.Module
+    role: Role
+    known: Known | None
+
+    def __call__(self, x: Tensor, context: Context) -> Tensor:
+        """The stream after it, by products."""
+        frame, memory, memory_frame, state = context
+        if self.role == "attention":
+            return self.direct(x, frame, state)
+        if self.role == "cross":
+            return self.direct(x, memory, memory_frame, state)
+        return self.direct(x)
+
+
+Context = tuple[Frame, Tensor | None, Frame | None, State | None]
+"""What a block is given beside the stream."""
+
+
 @final
-class LoopedFeedForward(nn.Module):
-    """A feed-forward sublayer with a ReLU as one loop."""
+class Apart(nn.Module):
+    """A sublayer that is no loop, where a stack has a block."""
 
-    def __init__(self, layer: Layer) -> None:
+    def __init__(self, step: Step) -> None:
         super().__init__()
-        self.layer = layer
+        self.direct, self.steps = step.direct, (step,)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *context: Any) -> Tensor:
         """The stream `b n m` after the sublayer."""
-        return torch.from_numpy(sublayer(_array(x), self.layer, NO_PAST))
+        return self.steps[0](x, context)
 
     __call__ = forward
 
 
 @final
-class LoopedSelfAttention(nn.Module):
-    """Self-attention of a few tokens as one loop; all else is left to `direct`."""
+class Looped(nn.Module):
+    """Sublayers one after another, where a stack has blocks: a few tokens go through them as one loop.
 
-    def __init__(self, direct: DirectPost | DirectPre, inner: DirectSelfAttention) -> None:
+    What more tokens do to a feed-forward layer is a loop too; attention is left to products.
+    """
+
+    def __init__(self, steps: Sequence[Step]) -> None:
         super().__init__()
-        n_heads, n_groups, _ = inner.sizes
-        like = torch.empty(1, n_groups, 0, inner.d_head, dtype=inner.kept)
-        self.direct = direct
-        self.parts = (direct, inner, _layer(direct, inner.qkv, inner.out), n_heads, like)
+        self.directs = nn.ModuleList(step.direct for step in steps)
+        self.steps = tuple(steps)
+        known = [step.known for step in steps if step.known is not None]
+        assert len(known) == len(steps), "all are to be loops"
+        self.parts = tuple((of.inner, of.like) for of in known)
+        self.attends = any(step.role == "attention" for step in steps)
+        self.crosses = any(step.role == "cross" for step in steps)
+        self._table: Array | None = None
 
-    def forward(self, x: Tensor, frame: Frame, state: State | None = None) -> Tensor:
-        """The stream `b n m` after the sublayer, of which `x` is what is new."""
-        direct, inner, layer, n_heads, like = self.parts
-        b, n, _ = x.shape
-        if n > FEW or not frame.is_plain():
-            return direct(x, frame, state)
-        cache = Cache() if state is None else state.cache(inner)
-        length = cache.length
-        keys, values = map(_numbers, cache.open(b, n, like, like))
-        seen = _seen(frame, length + n)
-        assert _fits(seen, b, n)
-        past = Past(keys, values, length, seen, n_heads)
-        return torch.from_numpy(sublayer(_array(x), layer, past))
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy has arrays of its own, so their addresses stay behind."""
+        return {**self.__dict__, "_table": None}
 
-    __call__ = forward
-
-
-@final
-class LoopedCrossAttention(nn.Module):
-    """Attention of a few new tokens to a memory as one loop; all else is left to `direct`."""
-
-    def __init__(self, direct: DirectPost | DirectPre, inner: DirectCrossAttention) -> None:
-        super().__init__()
-        assert isinstance(inner.q, LoopedInt8)
-        n_heads = inner.q.out_features // inner.d_head
-        self.direct = direct
-        self.parts = (direct, inner, _layer(direct, inner.q, inner.out), n_heads)
+    @property
+    def table(self) -> Array:
+        """The sublayers as LAYERS, whose arrays `steps` hold."""
+        if self._table is None:
+            lines = [step.known.line for step in self.steps if step.known is not None]
+            self._table = np.array(lines, LAYERS)
+        return self._table
 
     def forward(
-        self, x: Tensor, memory: Tensor, frame: Frame, state: State | None = None
+        self,
+        x: Tensor,
+        frame: Frame,
+        memory: Tensor | None = None,
+        memory_frame: Frame | None = None,
+        state: State | None = None,
     ) -> Tensor:
-        """The stream `b n m` after the sublayer; the memory is `b k m`."""
-        direct, inner, layer, n_heads = self.parts
+        """The stream `b n m` after the sublayers; `memory` is `b k m`."""
+        context = (frame, memory, memory_frame, state)
+        if not self._is_for(x, context):
+            return self._by_products(x, context)
         b, n, _ = x.shape
-        if n > FEW or memory.shape[0] != b or not frame.is_plain():
-            return direct(x, memory, frame, state)
-        keys, values = map(_numbers, inner.keys(memory, state))
-        seen = _seen(frame, keys.shape[2])
-        assert _fits(seen, b, n)
-        past = Past(keys, values, keys.shape[2], seen, n_heads)
-        return torch.from_numpy(sublayer(_array(x), layer, past))
+        own = others = NO_SEEN
+        pasts, held = [], []
+        for inner, like in self.parts:
+            if inner is None:
+                pasts.append(NO_PAST)
+                continue
+            if like is not None:
+                cache = Cache() if state is None else state.cache(inner)
+                length = cache.length
+                keys, values = cache.open(b, n, like, like)
+                own = _seen(frame, length + n)
+            else:
+                keys, values = inner.keys(memory, state)
+                length = keys.shape[2]
+                others = _seen(memory_frame, length)
+            held += [keys, values]
+            pasts.append((keys.data_ptr(), values.data_ptr(), keys.shape[2], length))
+        assert _fits(own, b, n)
+        assert _fits(others, b, n)
+        table = np.array(pasts, PASTS)
+        return torch.from_numpy(sublayers(_array(x), self.table, table, own, others))
 
     __call__ = forward
 
+    def _is_for(self, x: Tensor, context: Context) -> bool:
+        frame, memory, memory_frame, _ = context
+        if x.shape[1] > FEW or (self.attends and not frame.is_plain()):
+            return False
+        if not self.crosses:
+            return True
+        assert memory is not None
+        assert memory_frame is not None
+        return len(memory) == len(x) and memory_frame.is_plain()
 
-def looped(direct: DirectPost | DirectPre) -> nn.Module:
-    """The sublayer as one loop, where its parts are known; else as it is."""
+    def _by_products(self, x: Tensor, context: Context) -> Tensor:
+        for i, step in enumerate(self.steps):
+            if step.role == "feedforward":
+                one, nothing = self.table[i : i + 1], np.zeros(1, PASTS)
+                x = torch.from_numpy(sublayers(_array(x), one, nothing, NO_SEEN, NO_SEEN))
+            else:
+                x = step(x, context)
+        return x
+
+
+def looped(blocks: Iterable[Block]) -> list[nn.Module]:
+    """Blocks of packed sublayers as loops, as far as their parts are known."""
+    steps = [
+        Step(direct, role, _known(direct))
+        for block in blocks
+        for direct, role in (
+            (block.attention, "attention"),
+            (block.cross, "cross"),
+            (block.feedforward, "feedforward"),
+        )
+        if direct is not None
+    ]
+    parts: list[nn.Module] = []
+    for are_known, together in groupby(steps, lambda step: step.known is not None):
+        parts += [Looped([*together])] if are_known else map(Apart, together)
+    return parts
+
+
+def _known(direct: nn.Module) -> Known | None:
+    if not isinstance(direct, DirectPost | DirectPre) or not isinstance(direct.norm, DirectNorm):
+        return None
     inner = direct.layer
-    if not isinstance(direct.norm, DirectNorm):
-        return direct
     if isinstance(inner, DirectFeedForward):
         if inner.act is None and _are_tiles(inner.up, inner.down):
-            return LoopedFeedForward(_layer(direct, inner.up, inner.down))
+            return Known(_layer(direct, inner.up, inner.down), None, (0, 0))
     elif isinstance(inner, DirectSelfAttention | DirectCrossAttention):
         first = inner.qkv if isinstance(inner, DirectSelfAttention) else inner.q
         if isinstance(inner.attend, DirectDense) and _are_tiles(first, inner.out):
-            if isinstance(inner, DirectSelfAttention):
-                return LoopedSelfAttention(direct, inner)
-            return LoopedCrossAttention(direct, inner)
-    return direct
+            return Known(_layer(direct, first, inner.out), inner, _heads(inner))
+    return None
+
+
+def _heads(inner: DirectSelfAttention | DirectCrossAttention) -> tuple[int, int]:
+    if isinstance(inner, DirectSelfAttention):
+        return inner.sizes[0], inner.sizes[1]
+    assert isinstance(inner.q, LoopedInt8)
+    assert isinstance(inner.kv, LoopedInt8)
+    return inner.q.out_features // inner.d_head, inner.kv.out_features // 2 // inner.d_head
 
 
 def _are_tiles(*products: nn.Module) -> bool:
@@ -176,11 +280,6 @@ def _layer(direct: DirectPost | DirectPre, first: nn.Module, last: nn.Module) ->
         last.by.tiles,
         last.by.columns,
     )
-
-
-def _numbers(kept: Tensor) -> Array:
-    """Keys or values as loops read them."""
-    return kept.view(torch.uint16).numpy()
 
 
 def _array(x: Tensor) -> Array:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from sublayer import loops
 from sublayer.layers.attend import Attend, Dense
 from sublayer.layers.attention import CrossAttention, SelfAttention
+from sublayer.layers.block import Stack
 from sublayer.layers.direct import (
     DirectCrossAttention,
     DirectDense,
@@ -123,17 +124,16 @@ def _pack(module: nn.Module, how: _How) -> None:
             setattr(module, name, _residual(part, how))
         else:
             _pack(part, how)
+    if how.by_loops and isinstance(module, Stack):
+        from sublayer.surgery.looped import looped
+
+        module.blocks = nn.ModuleList(looped(module.blocks))
 
 
 def _residual(residual: PostNorm | PreNorm, how: _How) -> nn.Module:
     norm, layer = residual.norm, _sublayer(residual.layer, how)
     norm = DirectNorm(norm) if isinstance(norm, nn.LayerNorm) else norm
-    made = DirectPost(layer, norm) if isinstance(residual, PostNorm) else DirectPre(layer, norm)
-    if not how.by_loops:
-        return made
-    from sublayer.surgery.looped import looped
-
-    return looped(made)
+    return DirectPost(layer, norm) if isinstance(residual, PostNorm) else DirectPre(layer, norm)
 
 
 def _sublayer(layer: nn.Module, how: _How) -> nn.Module:
