@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 
 import pytest
@@ -24,12 +25,7 @@ if has_loops():
     from sublayer.loops import compiled
     from sublayer.loops.product import round_rows
     from sublayer.surgery import looped
-    from sublayer.surgery.looped import (
-        LoopedCrossAttention,
-        LoopedFeedForward,
-        LoopedInt8,
-        LoopedSelfAttention,
-    )
+    from sublayer.surgery.looped import Apart, Looped, LoopedInt8
 
 WIDE = {"vocab_size": 90, "d_model": 64, "n_layers": 2, "n_heads": 4, "d_ff": 128}
 NETWORKS = {
@@ -79,15 +75,32 @@ def parts(network, kind):
     return [part for part in network.modules() if isinstance(part, kind)]
 
 
-def test_sublayers_that_are_known_become_loops():
+def roles(stack):
+    """Of the sublayers that are one loop, and of those that are none."""
+    return [[step.role for step in part.steps] for part in stack.blocks]
+
+
+def test_sublayers_that_are_known_become_one_loop():
     fast = packed(made("post"), by_loops=True)
-    # two layers of an encoder and two of a decoder
-    assert len(parts(fast, LoopedSelfAttention)) == 4
-    assert len(parts(fast, LoopedCrossAttention)) == 2
-    assert len(parts(fast, LoopedFeedForward)) == 4
-    assert not parts(packed(made("no whole tiles"), by_loops=True), LoopedFeedForward)
+    assert roles(fast.encoder) == [["attention", "feedforward"] * 2]
+    assert roles(fast.decoder) == [["attention", "cross", "feedforward"] * 2]
+    gelu = packed(made("gelu"), by_loops=True).decoder
+    assert roles(gelu) == [["attention", "cross"], ["feedforward"]] * 2
+    assert [type(part) for part in gelu.blocks] == [Looped, Apart] * 2
+    assert not parts(packed(made("no whole tiles"), by_loops=True), Looped)
     assert parts(packed(made("no whole tiles"), by_loops=True), LoopedInt8)
     assert not parts(packed(made("post"), by_loops=False), LoopedInt8)
+
+
+def test_a_copy_has_arrays_of_its_own():
+    fast, ids = packed(made("post"), by_loops=True), SOURCE[:, :4]
+    with torch.inference_mode():
+        expected = fast(ids, ids)
+        twin = copy.deepcopy(fast)
+        for part in parts(fast, Looped):
+            part.steps[0].known.layer.tiles[:] = 0
+        assert torch.equal(twin(ids, ids), expected)
+        assert not torch.equal(fast(ids, ids), expected)
 
 
 def test_it_is_near_the_plain_network(network):

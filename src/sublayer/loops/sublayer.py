@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from numba.np.numpy_support import carray
 
 from sublayer.loops.attend import Seen, attend_share
 from sublayer.loops.compiled import Array, compiled, compiled_for_threads, n_threads
@@ -164,12 +165,12 @@ def _phase(
 @compiled
 def _layer(of: Any, m: int) -> Layer:
     """A line of LAYERS as arrays."""
-    tiles = numba.carray(place(of.tiles), (of.n_tiles, of.steps, WIDTH, 4), np.int8)
-    columns = numba.carray(place(of.columns), (3, of.n_tiles, WIDTH), np.float32)
+    tiles = carray(place(of.tiles), (of.n_tiles, of.steps, WIDTH, 4), np.int8)
+    columns = carray(place(of.columns), (3, of.n_tiles, WIDTH), np.float32)
     shape = of.n_last_tiles, of.last_steps, WIDTH, 4
-    last_tiles = numba.carray(place(of.last_tiles), shape, np.int8)
-    last_columns = numba.carray(place(of.last_columns), (3, of.n_last_tiles, WIDTH), np.float32)
-    norm = numba.carray(place(of.norm), (2, m), np.float32)
+    last_tiles = carray(place(of.last_tiles), shape, np.int8)
+    last_columns = carray(place(of.last_columns), (3, of.n_last_tiles, WIDTH), np.float32)
+    norm = carray(place(of.norm), (2, m), np.float32)
     return Layer(norm, of.eps, of.is_post, tiles, columns, of.least, last_tiles, last_columns)
 
 
@@ -177,8 +178,8 @@ def _layer(of: Any, m: int) -> Layer:
 def _past(to: Any, of: Any, rows: int, own: Seen, others: Seen) -> Past:
     """A line of PASTS as arrays."""
     shape = rows, of.n_groups, to.slots, of.last_steps * 4 // max(of.n_heads, 1)
-    keys = numba.carray(place(to.keys), shape, np.uint16)
-    values = numba.carray(place(to.values), shape, np.uint16)
+    keys = carray(place(to.keys), shape, np.uint16)
+    values = carray(place(to.values), shape, np.uint16)
     return Past(keys, values, to.length, others if of.is_cross else own, of.n_heads)
 
 

@@ -78,10 +78,10 @@ class Known(NamedTuple):
     """Of queries and of keys."""
 
     @property
-    def like(self) -> Tensor | None:
-        """No keys, of the shape and type of those that self-attention keeps."""
-        if not isinstance(self.inner, DirectSelfAttention):
-            return None
+    def like(self) -> Tensor:
+        """No keys, of the shape and type of those that attention keeps."""
+        if self.inner is None:
+            return torch.empty(0)
         return torch.empty(1, self.heads[1], 0, self.inner.d_head, dtype=self.inner.kept)
 
     @property
@@ -132,9 +132,9 @@ class Apart(nn.Module):
 
 @final
 class Looped(nn.Module):
-    """Sublayers one after another, where a stack has blocks: a few tokens go through them as one loop.
+    """Sublayers in a row, where a stack has blocks: a few tokens go through all as one loop.
 
-    What more tokens do to a feed-forward layer is a loop too; attention is left to products.
+    Where tokens are many, each goes by itself, and attention by products.
     """
 
     def __init__(self, steps: Sequence[Step]) -> None:
@@ -174,22 +174,23 @@ class Looped(nn.Module):
             return self._by_products(x, context)
         b, n, _ = x.shape
         own = others = NO_SEEN
-        pasts, held = [], []
-        for inner, like in self.parts:
-            if inner is None:
-                pasts.append(NO_PAST)
-                continue
-            if like is not None:
+        pasts, held = [NO_PAST] * len(self.parts), []
+        for i, (inner, like) in enumerate(self.parts):
+            if isinstance(inner, DirectSelfAttention):
                 cache = Cache() if state is None else state.cache(inner)
                 length = cache.length
                 keys, values = cache.open(b, n, like, like)
                 own = _seen(frame, length + n)
-            else:
+            elif isinstance(inner, DirectCrossAttention):
+                assert memory is not None
+                assert memory_frame is not None
                 keys, values = inner.keys(memory, state)
                 length = keys.shape[2]
                 others = _seen(memory_frame, length)
+            else:
+                continue
             held += [keys, values]
-            pasts.append((keys.data_ptr(), values.data_ptr(), keys.shape[2], length))
+            pasts[i] = (keys.data_ptr(), values.data_ptr(), keys.shape[2], length)
         assert _fits(own, b, n)
         assert _fits(others, b, n)
         table = np.array(pasts, PASTS)
@@ -217,21 +218,19 @@ class Looped(nn.Module):
         return x
 
 
-def looped(blocks: Iterable[Block]) -> list[nn.Module]:
+def looped(blocks: Iterable[nn.Module]) -> list[nn.Module]:
     """Blocks of packed sublayers as loops, as far as their parts are known."""
-    steps = [
-        Step(direct, role, _known(direct))
-        for block in blocks
-        for direct, role in (
-            (block.attention, "attention"),
-            (block.cross, "cross"),
-            (block.feedforward, "feedforward"),
-        )
-        if direct is not None
-    ]
+    steps: list[Step] = []
+    for block in blocks:
+        assert isinstance(block, Block)
+        steps.append(Step(block.attention, "attention", _known(block.attention)))
+        if block.cross is not None:
+            steps.append(Step(block.cross, "cross", _known(block.cross)))
+        steps.append(Step(block.feedforward, "feedforward", _known(block.feedforward)))
     parts: list[nn.Module] = []
-    for are_known, together in groupby(steps, lambda step: step.known is not None):
-        parts += [Looped([*together])] if are_known else map(Apart, together)
+    for are_known, group in groupby(steps, lambda step: step.known is not None):
+        together = list(group)
+        parts += [Looped(together)] if are_known else map(Apart, together)
     return parts
 
 
