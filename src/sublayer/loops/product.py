@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numba
 import numpy as np
 import torch
+from numba.np.numpy_support import carray
 
 from sublayer.loops.compiled import Array, compiled, compiled_for_threads, inlined, n_threads
-from sublayer.loops.instructions import LINE, QUADS, ROWS, WIDTH, sum_all, sum_part
+from sublayer.loops.instructions import LINE, QUADS, ROWS, WIDTH, place, sum_all, sum_part
 from sublayer.loops.numbers import ordered, unordered
 
 FEW = 8
@@ -70,45 +71,57 @@ def round_rows(x: Array, first: int, last: int, numbers: Array, rounding: Array)
 @inlined
 def _finish(
     sums: Array,
-    first: int,
-    last: int,
+    rows: int,
     rounding: Array,
+    first: int,
     columns: Array,
     tile: int,
     least: float,
-    out: Array,
+    to: tuple[int, int],
 ) -> None:
-    """Sums of a block become numbers: scales, bias, and `least` where they are less."""
-    for row in range(first, last):
-        scale, zero = rounding[row, 0], rounding[row, 1]
+    """Sums of a block become numbers: scales, bias, and `least` where they are less.
+
+    `to` is the address of the first row of what comes out, and the bytes from row to row.
+    """
+    address, stride = to
+    for row in range(rows):
+        out = carray(place(address + row * stride), (WIDTH,), np.float32)
+        scale, zero = rounding[first + row, 0], rounding[first + row, 1]
         for i in range(WIDTH):
-            total = np.float32(sums[row - first, i]) - zero * columns[0, tile, i]
+            total = np.float32(sums[row, i]) - zero * columns[0, tile, i]
             y = total * (scale * columns[1, tile, i]) + columns[2, tile, i]
-            out[row, tile, i] = least if y < least else y
+            out[i] = least if y < least else y
 
 
 @compiled
 def multiply_share(
     part: int, parts: int, numbers: Array, rounding: Array, by: Product, out: Array
 ) -> None:
-    """The tiles of one of `parts` threads."""
+    """The tiles of one of `parts` threads; of the last, what `out`, `r n`, has room for."""
     tiles, columns, least = by
     n_tiles, steps = tiles.shape[0], tiles.shape[1]
-    n_rows, stride = numbers.shape
+    (n_rows, stride), n = numbers.shape, out.shape[1]
     size, blocks = steps * WIDTH * 4, (n_rows + ROWS - 1) // ROWS
-    sums = np.empty((ROWS, WIDTH), np.int32)
+    sums, edge = np.empty((ROWS, WIDTH), np.int32), np.empty((ROWS, WIDTH), np.float32)
     for tile in range(n_tiles * part // parts, n_tiles * (part + 1) // parts):
-        here = tiles.ctypes.data + tile * size
+        here, left = tiles.ctypes.data + tile * size, n - tile * WIDTH
         then = tiles.ctypes.data + min(tile + 1, n_tiles - 1) * size
         for block in range(blocks):
             first, last = n_rows * block // blocks, n_rows * (block + 1) // blocks
-            to, x, rows = sums.ctypes.data, numbers.ctypes.data + first * stride, last - first
+            at, x, rows = sums.ctypes.data, numbers.ctypes.data + first * stride, last - first
             if blocks == 1:
-                sum_all(rows, to, x, stride, here, steps, then)
+                sum_all(rows, at, x, stride, here, steps, then)
             else:
                 ahead = then + min(block, QUADS - 1) * steps * LINE
-                sum_part(rows, to, x, stride, here, steps, ahead)
-            _finish(sums, first, last, rounding, columns, tile, least, out)
+                sum_part(rows, at, x, stride, here, steps, ahead)
+            to = out.ctypes.data + (first * n + tile * WIDTH) * 4, n * 4
+            if left < WIDTH:
+                to = edge.ctypes.data, WIDTH * 4
+            _finish(sums, rows, rounding, first, columns, tile, least, to)
+            if left < WIDTH:
+                for row in range(rows):
+                    for i in range(left):
+                        out[first + row, tile * WIDTH + i] = edge[row, i]
 
 
 @compiled
@@ -132,12 +145,12 @@ def _together(
         multiply_share(part, parts, numbers, rounding, by, out)
 
 
-def product(x: Array, by: Product) -> Array:
-    """x W^T + b of rows `r in` -> `r t WIDTH`."""
-    n_rows, (n_tiles, steps) = len(x), by.tiles.shape[:2]
+def product(x: Array, by: Product, n: int) -> Array:
+    """x W^T + b of rows `r in` -> `r n`."""
+    n_rows, steps = len(x), by.tiles.shape[1]
     numbers = np.empty((n_rows, steps * 4), np.uint8)
     rounding = np.empty((n_rows, 2), np.float32)
-    out = np.empty((n_rows, n_tiles, WIDTH), np.float32)
+    out = np.empty((n_rows, n), np.float32)
     parts = n_threads()
     if parts == 1 or by.tiles.size < FEWEST:
         _alone(x, by, numbers, rounding, out)

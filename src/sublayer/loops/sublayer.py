@@ -111,7 +111,7 @@ def _add(x: Array, first: int, last: int, out: Array) -> None:
 def _room(x: Array, of: Any) -> tuple[Array, Array, Array, Array, Array]:
     """Where the phases of a line of LAYERS leave what they make."""
     rows, later = x.shape[0] * x.shape[1], of.last_steps * 4
-    inner = np.empty((rows, of.n_tiles, WIDTH), np.float32)
+    inner = np.empty((rows, of.n_tiles * WIDTH), np.float32)
     mixed = np.empty((rows, later if of.n_heads else 0), np.float32)
     numbers = np.empty((rows, of.steps * 4), np.uint8)
     return inner, mixed, numbers, np.empty((rows, later), np.uint8), np.empty((rows, 2), np.float32)
@@ -146,16 +146,14 @@ def _phase(
     elif phase == 2:
         if past.n_heads:
             d = mixed.shape[1] // past.n_heads
-            heads = inner.reshape((b, n, inner.shape[1] * WIDTH // d, d))
+            heads = inner.reshape((b, n, inner.shape[1] // d, d))
             to = mixed.reshape((b, n, past.n_heads, d))
             attend_share(part, parts, heads, past.keys, past.values, past.length, past.seen, to)
     elif phase == 3:
-        flat = mixed if past.n_heads else inner.reshape((rows, inner.shape[1] * WIDTH))
-        round_rows(flat, first, last, later, rounding)
+        round_rows(mixed if past.n_heads else inner, first, last, later, rounding)
     elif phase == 4:
-        tiled = out.reshape((rows, m // WIDTH, WIDTH))
         by = Product(layer.last_tiles, layer.last_columns, np.float32(-np.inf))
-        multiply_share(part, parts, later, rounding, by, tiled)
+        multiply_share(part, parts, later, rounding, by, ended)
     else:
         _add(stream, first, last, ended)
         if layer.is_post:

@@ -60,10 +60,8 @@ class LoopedInt8(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`... in` -> `... out`."""
         *rows, k = x.shape
-        out = torch.from_numpy(product(_array(x.reshape(-1, k)), self.by)).flatten(1)
-        if not self.is_whole:
-            out = out[:, : self.out_features].contiguous()
-        return out.view(*rows, self.out_features)
+        out = product(_array(x.reshape(-1, k)), self.by, self.out_features)
+        return torch.from_numpy(out).view(*rows, self.out_features)
 
     __call__ = forward
 
