@@ -180,7 +180,7 @@ def test_a_greedy_search_streams_too(network):
 
 def test_text_comes_while_it_is_written(network):
     steps = []
-    network.register_forward_pre_hook(lambda module, given: steps.append(1))
+    network.stack.register_forward_pre_hook(lambda module, given: steps.append(1))
     pieces = Continuer(network, LETTERS, SAMPLE).stream("abc")
     next(pieces)
     assert len(steps) <= 1

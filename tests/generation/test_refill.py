@@ -75,9 +75,9 @@ def test_one_long_text_does_not_hold_the_batch(family, kind, monkeypatch):
     steps, absorbed = [], []
     step, absorb = kind.step, kind.absorb
 
-    def counted(self, tokens):
+    def counted(self, tokens, order=None):
         steps.append(len(tokens))
-        return step(self, tokens)
+        return step(self, tokens, order)
 
     monkeypatch.setattr(kind, "step", counted)
     monkeypatch.setattr(kind, "absorb", lambda self, o: absorbed.append(1) or absorb(self, o))

@@ -27,8 +27,11 @@ class Decoding(ABC):
         """Logits `b v` of each text's first token."""
 
     @abstractmethod
-    def step(self, tokens: Tensor) -> Tensor:
-        """The tokens just written, `r` -> logits `r v` of those after them."""
+    def step(self, tokens: Tensor, order: Tensor | None = None) -> Tensor:
+        """The tokens just written, `r` -> logits `r v` of those after them.
+
+        `order` says which rows' logits come first: to move what they are made of costs less.
+        """
 
     @abstractmethod
     def reorder(self, index: Tensor, width: int = 1) -> None:
@@ -89,10 +92,11 @@ class FromSource(_Attending):
         """Logits `b v` of each text's first token."""
         return self.step(torch.full((len(self.memory),), self.first, device=self.memory.device))
 
-    def step(self, tokens: Tensor) -> Tensor:
+    def step(self, tokens: Tensor, order: Tensor | None = None) -> Tensor:
         """The tokens just written, `r` -> logits `r v` of those after them."""
         new = tokens.view(-1, self.width)
-        return self.network.decode(new, self.memory, self.source_valid, self.state).flatten(0, 1)
+        given = self.memory, self.source_valid, self.state
+        return self.network.head(_in_order(self.network.decode_hidden(new, *given), order))
 
     def _take(self, texts: Tensor) -> None:
         super()._take(texts)
@@ -137,10 +141,17 @@ class FromPrompt(_Attending):
         rows = torch.arange(len(ids), device=device)
         return self.network.head(hidden[rows, lengths.to(device) - 1])
 
-    def step(self, tokens: Tensor) -> Tensor:
+    def step(self, tokens: Tensor, order: Tensor | None = None) -> Tensor:
         """The tokens just written, `r` -> logits `r v` of those after them."""
-        return self.network(tokens.view(-1, self.width), state=self.state).flatten(0, 1)
+        hidden = self.network.hidden(tokens.view(-1, self.width), state=self.state)
+        return self.network.head(_in_order(hidden, order))
 
 
 def _is_in_order(index: Tensor) -> bool:
     return torch.equal(index, torch.arange(len(index), device=index.device))
+
+
+def _in_order(hidden: Tensor, order: Tensor | None) -> Tensor:
+    """`b w m` as rows `r m`, in their order or another."""
+    rows = hidden.flatten(0, 1)
+    return rows if order is None else rows[order]

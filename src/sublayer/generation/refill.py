@@ -35,10 +35,10 @@ class Share(Decoding):
         """Logits `b v` of each text's first token."""
         return self.decoding.start()
 
-    def step(self, tokens: Tensor) -> Tensor:
+    def step(self, tokens: Tensor, order: Tensor | None = None) -> Tensor:
         """The tokens just written, `r` -> logits `r v` of those after them, while not shared."""
         assert self.places is None, "what is shared is stepped by all"
-        return self.decoding.step(tokens)
+        return self.decoding.step(tokens, order)
 
     def reorder(self, index: Tensor, width: int = 1) -> None:
         """Row i becomes what row `index[i]` was; from now on each text has `width` rows."""
@@ -146,12 +146,9 @@ class _Shared:
         )
         ordered = torch.empty_like(tokens).view(-1, self.width)
         ordered[places] = tokens.view(-1, self.width)
-        logits = self.decoding.step(ordered.flatten()).unflatten(0, (-1, self.width))
-        return [
-            _taken(logits, cohort.share.places).flatten(0, 1)
-            for cohort in cohorts
-            if cohort.share.places is not None
-        ]
+        rows = places.unsqueeze(1) * self.width + torch.arange(self.width, device=places.device)
+        logits = self.decoding.step(ordered.flatten(), rows.flatten())
+        return list(logits.split([cohort.n_rows for cohort in cohorts]))
 
 
 def refilled(
@@ -189,11 +186,3 @@ def _alive(cohorts: Sequence[Cohort], waiting: Waiting, width: int) -> tuple[int
     """How many texts are still written, and the length of the longest they began with."""
     lengths = (waiting.lengths[number] for cohort in cohorts for number in cohort.numbers)
     return sum(cohort.n_rows for cohort in cohorts) // width, max(lengths, default=0)
-
-
-def _taken(x: Tensor, rows: Tensor) -> Tensor:
-    """`x[rows]`, which is no copy where they stand one behind the other: logits are large."""
-    first, last = int(rows[0]), int(rows[-1])
-    if last - first + 1 == len(rows) and bool((rows.diff() == 1).all()):
-        return x[first : last + 1]
-    return x[rows]
