@@ -17,7 +17,7 @@ from sublayer.generation.stopping import Stops
 from sublayer.layers.state import State
 from sublayer.models.base import EncoderDecoder, build
 from sublayer.surgery import pack
-from sublayer.surgery.pack import has_loops, packed
+from sublayer.surgery.pack import has_loops, packed, ready
 from sublayer.surgery.quantize import quantize
 
 pytestmark = pytest.mark.skipif(not has_loops(), reason="no loops here")
@@ -203,6 +203,15 @@ def test_without_numba_or_with_few_weights_products_are_those_of_pytorch(monkeyp
     monkeypatch.setattr(pack.loops, "are_here", lambda: False)
     assert not has_loops()
     assert not parts(packed(made("post")), LoopedInt8)
+
+
+def test_with_many_inputs_few_weights_are_worth_it_too(monkeypatch):
+    network = made("post")
+    monkeypatch.setattr(pack, "WORTH", 1)
+    assert not parts(ready(network, inputs=pack.MANY - 1), LoopedInt8)
+    assert parts(ready(network, inputs=pack.MANY), LoopedInt8)
+    floats = build("transformer", **WIDE)
+    assert not parts(ready(floats, inputs=pack.MANY), LoopedInt8)
 
 
 def test_numba_that_cannot_be_imported_is_told_and_done_without(monkeypatch):

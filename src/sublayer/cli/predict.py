@@ -53,8 +53,8 @@ def predict(
         raise ValueError("--resume goes on with a file: name it with --output")
     with shared(target.file) as share:
         keys = read_changes(changes or [])
-        predictor = load_team(run, keys, device=device)
         inputs = Inputs.of_file(input) if input else Inputs(text_lines(sys.stdin.buffer, "stdin"))
+        predictor = load_team(run, keys, device=device, inputs=inputs.count or 1)
         if n_best == 1 and not json and target.is_terminal():
             inputs, only = inputs.if_one()
             if only is not None:

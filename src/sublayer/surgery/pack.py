@@ -48,8 +48,10 @@ from sublayer.layers.score import ScaledDot, Score
 WORTH = 1_000_000
 """Parameters below which a network stays as it is: its products cost less than calling them."""
 WORTH_LOOPS = 10_000_000
-"""Weights in eight bits below which PyTorch's kernels do: loops cost a start half a second, and a
-process 100 MB."""
+"""Weights in eight bits from which on loops are worth what they cost: half a second of a start, and
+100 MB of a process."""
+MANY = 1_000
+"""Inputs from which on they are so for any network."""
 
 
 def best_dtype() -> torch.dtype:
@@ -74,10 +76,11 @@ class _How:
     """Whether products in eight bits, and what stands around them, are loops of our own."""
 
 
-def is_worth_loops(network: nn.Module) -> bool:
-    """Whether layers in eight bits, if there are any, are large enough to wait for loops' start."""
+def is_worth_loops(network: nn.Module, inputs: int = 1) -> bool:
+    """Whether layers in eight bits, if there are any, have enough to do to wait for loops."""
     layers = [part for part in network.modules() if isinstance(part, Int8Linear)]
-    return sum(layer.weight.numel() for layer in layers) >= WORTH_LOOPS
+    least = WORTH_LOOPS if inputs < MANY else 1
+    return sum(layer.weight.numel() for layer in layers) >= least
 
 
 def has_loops() -> bool:
@@ -92,9 +95,14 @@ def has_loops() -> bool:
     return multiplies_bytes()
 
 
-def ready(network: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
-    """The network packed, in `dtype` or the best here, where that is worth it; else itself."""
-    return packed(network, dtype) if is_worth_packing(network) else network
+def ready(network: nn.Module, dtype: torch.dtype | None = None, *, inputs: int = 1) -> nn.Module:
+    """The network packed, in `dtype` or the best here, where that is worth it; else itself.
+
+    `inputs` is how many it is to answer, at least.
+    """
+    if not is_worth_packing(network):
+        return network
+    return packed(network, dtype, by_loops=is_worth_loops(network, inputs) and has_loops())
 
 
 def packed(

@@ -72,9 +72,10 @@ class Predictor(ABC):
             raise ValueError("give a list of texts, not one text")
         return [found[0].text for found in self.results(inputs)]
 
-    def hasten(self) -> None:
-        """Answer by faster kernels from here on, where there are any; `network` stays as it is."""
-        self.worker = ready(self.network, torch.float32)  # vectors and probabilities stay exact
+    def hasten(self, inputs: int = 1) -> None:
+        """Answer by the kernels that are fastest for so many; `network` stays as it is."""
+        # vectors and probabilities stay exact
+        self.worker = ready(self.network, torch.float32, inputs=inputs)
 
     def stream(self, text: str) -> Iterator[str]:
         """The best answer piece by piece, where a model writes; else whole."""

@@ -63,9 +63,9 @@ class TextGoesOn(Predictor):
             batch_tokens=generation.batch_tokens,
         )
 
-    def hasten(self) -> None:
-        """Answer by faster kernels from here on, where there are any; `network` stays as it is."""
-        self.worker = ready(self.network)
+    def hasten(self, inputs: int = 1) -> None:
+        """Answer by the kernels that are fastest for so many; `network` stays as it is."""
+        self.worker = ready(self.network, inputs=inputs)
         self.continuer.network = as_language_model(self.worker)
 
     def results(

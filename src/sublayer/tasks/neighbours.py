@@ -60,7 +60,7 @@ class Neighbours(Predictor):
         ids = self.vocabulary.text.encode(word)
         return self._place.get(ids[0]) if len(ids) == 1 else None
 
-    def hasten(self) -> None:
+    def hasten(self, inputs: int = 1) -> None:
         """There is nothing to hasten."""
 
     def results(

@@ -91,9 +91,9 @@ class Infills(Predictor):
             raise ValueError("generation.stop ends a text, but spans are several; leave it out")
         self.options = write_options(generation, vocabulary.text)
 
-    def hasten(self) -> None:
-        """Answer by faster kernels from here on, where there are any; `network` stays as it is."""
-        self.worker = ready(self.network)
+    def hasten(self, inputs: int = 1) -> None:
+        """Answer by the kernels that are fastest for so many; `network` stays as it is."""
+        self.worker = ready(self.network, inputs=inputs)
 
     def results(
         self, inputs: Sequence[str], n: int = 1, progress: Progress | None = None

@@ -75,7 +75,7 @@ def evaluate(
     recipe = _measured_by(recipe, keys.pop("evaluation", {}))
     check_measures(recipe)
     examples = _examples(folder, recipe, split)
-    predictor = load_predictor(folder, keys, device=device)
+    predictor = load_predictor(folder, keys, device=device, inputs=len(examples))
     if is_quantized(folder):
         predictor.network = restored(predictor.network)  # a loss reads the head's own weights
     start, done = time.perf_counter(), 0

@@ -113,19 +113,23 @@ def load_task(folder: Path) -> Task:
 
 
 def load_predictor(
-    folder: Path, changes: Mapping[str, Any] | None = None, *, device: str = "auto"
+    folder: Path,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    device: str = "auto",
+    inputs: int = 1,
 ) -> Predictor:
     """The model of a run folder, a Hugging Face folder or a name on its hub, ready for inputs.
 
     `changes` are keys of the recipe's `[generation]`, or of what their folder has in its place,
-    given another value.
+    given another value; `inputs` is how many it is to answer, if that is known.
 
     Raises:
         ValueError: the folder is no model, not finished, or damaged, or a key is wrong.
     """
     folder, changes = local_folder(folder), changes or {}
     if not Run(folder).recipe.exists() and is_foreign(folder):
-        return _load_foreign(folder, changes, device)
+        return _hastened(*_load_foreign(folder, changes, device), inputs)
     run, recipe = open_run(folder)
     if not run.weights.exists():
         raise ValueError(
@@ -135,14 +139,14 @@ def load_predictor(
     read = load_quantized if is_quantized(folder) else load_network
     network = read(folder).to(pick_device(device))
     generation = changed(recipe.generation, changes)
-    return _hastened(load_task(folder).predictor(network, generation), generation)
+    return _hastened(load_task(folder).predictor(network, generation), generation, inputs)
 
 
-def _hastened(predictor: Predictor, generation: Generation) -> Predictor:
+def _hastened(predictor: Predictor, generation: Generation, inputs: int) -> Predictor:
     predictor.processes = generation.workers
     if generation.fast:
         keep_freed_memory()
-        predictor.hasten()
+        predictor.hasten(inputs)
     return predictor
 
 
@@ -167,11 +171,13 @@ def read_foreign(folder: Path) -> tuple[nn.Module, Path]:
     return read_network(body_folder(folder))[2], folder
 
 
-def _load_foreign(folder: Path, changes: Mapping[str, Any], device: str) -> Predictor:
+def _load_foreign(
+    folder: Path, changes: Mapping[str, Any], device: str
+) -> tuple[Predictor, Generation]:
     network, beside = read_foreign(folder)
     given = changed(Generation(), generation_of(body_folder(beside)))
     generation = changed(given, changes)
-    return _hastened(predictor_of(network.to(pick_device(device)), beside, generation), generation)
+    return predictor_of(network.to(pick_device(device)), beside, generation), generation
 
 
 def changed(generation: Generation, changes: Mapping[str, Any]) -> Generation:

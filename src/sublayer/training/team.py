@@ -102,9 +102,11 @@ class Team(Predictor):
         return self.alone.stream(text)
 
 
-def load_team(folder: Path, changes: Mapping[str, Any], *, device: str = "auto") -> Predictor:
+def load_team(
+    folder: Path, changes: Mapping[str, Any], *, device: str = "auto", inputs: int = 1
+) -> Predictor:
     """The model of a folder as `load_predictor` gives it, ready for many inputs."""
-    return team(load_predictor(folder, changes, device=device))
+    return team(load_predictor(folder, changes, device=device, inputs=inputs))
 
 
 def team(alone: Predictor) -> Predictor:
