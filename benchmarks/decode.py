@@ -12,11 +12,12 @@ of three.
 from __future__ import annotations
 
 import argparse
+import copy
 import multiprocessing
 import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import date
 from functools import partial
@@ -26,16 +27,22 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-import sublayer
 from sublayer.generation.decoding import FromPrompt, FromSource
 from sublayer.generation.generate import search
 from sublayer.generation.hypothesis import SearchOptions
 from sublayer.generation.stopping import Stops
+from sublayer.models.base import configure
 from sublayer.models.ctranslate2 import export
+from sublayer.models.hub import load_network, network_tensors, write_config, write_tensors
 from sublayer.surgery.pack import packed
-from sublayer.surgery.quantize import quantize
+from sublayer.surgery.quantize import (
+    is_quantized,
+    load_quantized,
+    quantize,
+    write_quantization,
+)
 from sublayer.training.allocator import keep_freed_memory
 
 SOURCE, TARGET, VOCAB = 16, 32, 8000
@@ -43,25 +50,40 @@ PROMPT, NEW, GPT_VOCAB = 16, 64, 50257
 CASES = [(1, 1), (1, 5), (32, 1), (32, 5)]  # batch, beam
 NEVER = Stops((), (0, 1, 2))
 FOLDER = object()
-"""Stands for the folder of CTranslate2's model."""
+"""Stands for the folder of CTranslate2's model, with folders of ours in it."""
 KINDS = {"pair": ("int8", "bfloat16"), "gpt": ("int8", "int8-weights", "int4", "bfloat16")}
 """Of ours, in each case: those that may win there."""
 Run = Callable[[int, int], object]
 """Batch and beam: decodes."""
 
 
-def prepared(family: str, size: str, vocab_size: int, kind: str) -> Any:
-    """A network of ours, quantized or in floats, packed."""
+def write(family: str, size: str, vocab_size: int, kinds: Sequence[str], folder: Path) -> nn.Module:
+    """A network of ours, in a folder for each kind; it comes back in floats."""
     torch.manual_seed(0)
-    network = sublayer.build(family, size, vocab_size=vocab_size).eval()
-    if kind != "bfloat16":
-        quantize(network, kind)  # type: ignore[arg-type]
+    config = configure(family, size, vocab_size=vocab_size)
+    network = config.build().eval()
+    for kind in kinds:
+        own = folder / kind
+        own.mkdir()
+        write_config(config, family, own)
+        if kind == "bfloat16":
+            write_tensors(network_tensors(network), own / "model.safetensors")
+        else:
+            smaller = quantize(copy.deepcopy(network), kind)  # type: ignore[arg-type]
+            write_tensors(network_tensors(smaller), own / "model.safetensors")
+            write_quantization(kind, own)  # type: ignore[arg-type]
+    return network
+
+
+def prepared(folder: Path) -> Any:
+    """The network of a folder as `predict` has it, but for its tokenizer."""
+    network = load_quantized(folder) if is_quantized(folder) else load_network(folder)
     return packed(network, torch.bfloat16)
 
 
-def ours(kind: str, threads: int) -> Run:
+def ours(folder: Path, kind: str, threads: int) -> Run:
     """Our encoder-decoder."""
-    net = prepared("transformer", "base", VOCAB, kind)
+    net = prepared(folder / kind)
     source = torch.randint(4, VOCAB, (32, SOURCE))
 
     @torch.inference_mode()
@@ -75,9 +97,9 @@ def ours(kind: str, threads: int) -> Run:
     return run
 
 
-def our_gpt(kind: str, threads: int) -> Run:
+def our_gpt(folder: Path, kind: str, threads: int) -> Run:
     """Our GPT-2."""
-    net = prepared("gpt", "small", GPT_VOCAB, kind)
+    net = prepared(folder / kind)
     prompt = torch.randint(4, GPT_VOCAB, (PROMPT,)).tolist()
 
     @torch.inference_mode()
@@ -188,7 +210,7 @@ def seconds(run: Callable[[], object]) -> float:
 PEERS: dict[str, dict[str, tuple[Callable[..., Run], tuple[object, ...]]]] = {
     "pair": {
         **{
-            f"sublayer {kind}, {n} threads": (ours, (kind, n))
+            f"sublayer {kind}, {n} threads": (ours, (FOLDER, kind, n))
             for kind in KINDS["pair"]
             for n in (1, 2)
         },
@@ -199,7 +221,7 @@ PEERS: dict[str, dict[str, tuple[Callable[..., Run], tuple[object, ...]]]] = {
     },
     "gpt": {
         **{
-            f"sublayer {kind}, {n} threads": (our_gpt, (kind, n))
+            f"sublayer {kind}, {n} threads": (our_gpt, (FOLDER, kind, n))
             for kind in KINDS["gpt"]
             for n in (1, 2)
         },
@@ -273,12 +295,8 @@ def main() -> None:
     with TemporaryDirectory() as place:
         folder = Path(place)
         is_pair = options.case == "pair"
-        torch.manual_seed(0)
-        network = (
-            sublayer.build("transformer", "base", vocab_size=VOCAB)
-            if is_pair
-            else sublayer.build("gpt", "small", vocab_size=GPT_VOCAB)
-        )
+        of = ("transformer", "base", VOCAB) if is_pair else ("gpt", "small", GPT_VOCAB)
+        network = write(*of, KINDS[options.case], folder)
         names = [f"t{i}" for i in range(VOCAB if is_pair else GPT_VOCAB)]
         export(network, folder, names)
         lines += compare(options.case, folder, CASES if is_pair else CASES[:1], options.rounds)

@@ -27,9 +27,14 @@ class QuantizedLinear(nn.Module):
         self.register_buffer("bias", torch.zeros(out_features) if bias else None)
 
     @classmethod
+    def like(cls, linear: nn.Linear) -> QuantizedLinear:
+        """A layer of the same shape, to be filled."""
+        return cls(linear.in_features, linear.out_features, bias=linear.bias is not None)
+
+    @classmethod
     def of(cls, linear: nn.Linear) -> QuantizedLinear:
         """The nearest to a layer of floats."""
-        layer = cls(linear.in_features, linear.out_features, bias=linear.bias is not None)
+        layer = cls.like(linear)
         layer._take(linear.weight.detach().float())
         if layer.bias is not None:
             layer.bias = linear.bias.detach().float()
@@ -167,9 +172,14 @@ class Int8Embedding(nn.Module):
         self.register_buffer("scale", torch.ones(num_embeddings))
 
     @classmethod
+    def like(cls, table: nn.Embedding) -> Int8Embedding:
+        """A table of the same shape, to be filled."""
+        return cls(table.num_embeddings, table.embedding_dim)
+
+    @classmethod
     def of(cls, table: nn.Embedding) -> Int8Embedding:
         """The nearest to a table of floats."""
-        made = cls(table.num_embeddings, table.embedding_dim)
+        made = cls.like(table)
         made.weight, made.scale = rounded(table.weight.detach().float())
         return made
 
@@ -180,5 +190,6 @@ class Int8Embedding(nn.Module):
 
 def rounded(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Rows of floats, `r n`, as q and s: q s is nearest, |q| at most 127."""
-    scale = (weight.abs().amax(1) / 127).clamp_min(1e-12)
-    return (weight / scale.unsqueeze(1)).round().to(torch.int8), scale
+    low, high = weight.aminmax(dim=1)
+    scale = (torch.maximum(high, -low) / 127).clamp_min(1e-12)
+    return (weight / scale.unsqueeze(1)).round_().to(torch.int8), scale

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from sublayer.config.files import atomic_write, load_json
 from sublayer.models.base import FAMILIES, FamilyConfig, configure
@@ -95,6 +97,32 @@ def read_config(folder: Path) -> tuple[str, FamilyConfig]:
     return family, configure(family, **keys)
 
 
+class _Undrawn(TorchFunctionMode):
+    """Weights are not drawn: all will come from a file, and drawing takes longer than reading."""
+
+    drawing = (
+        Tensor.normal_,
+        Tensor.uniform_,
+        nn.init.kaiming_uniform_,
+        nn.init.normal_,
+        nn.init.uniform_,
+    )
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function in self.drawing:
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **kwargs)
+
+
+def build_undrawn(config: FamilyConfig) -> nn.Module:
+    """A network that waits for its weights."""
+    with _Undrawn():
+        return config.build()
+
+
 def load_network(folder: Path) -> nn.Module:
     """The network of a folder, in float32 on the CPU, ready to use.
 
@@ -105,7 +133,7 @@ def load_network(folder: Path) -> nn.Module:
     if (folder / QUANTIZATION).exists():
         raise ValueError(f"{folder} is quantized; give the run that it was made of")
     _, config = read_config(folder)
-    network = config.build()
+    network = build_undrawn(config)
     put_tensors(
         network, read_tensors(folder / "model.safetensors"), str(folder / "model.safetensors")
     )

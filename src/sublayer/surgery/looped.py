@@ -49,7 +49,8 @@ class LoopedInt8(nn.Module):
         self.out_features, self.in_features = weight.shape
         tiles = tiled(weight.numpy())
         columns = np.zeros((3, len(tiles) * tiles.shape[2]), np.float32)
-        columns[0, : self.out_features] = weight.sum(1)
+        # PyTorch would make int64 of all of them first
+        columns[0, : self.out_features] = weight.numpy().sum(1, dtype=np.int32)
         columns[1, : self.out_features] = scale
         if bias is not None:
             columns[2, : self.out_features] = bias

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import nn
 
 from sublayer.config.files import atomic_write, load_json
 from sublayer.layers.embedding import TokenEmbedding
@@ -21,7 +20,13 @@ from sublayer.layers.quantized import (
     QuantizedLinear,
 )
 from sublayer.layers.score import Score
-from sublayer.models.hub import QUANTIZATION, put_tensors, read_config, read_tensors
+from sublayer.models.hub import (
+    QUANTIZATION,
+    build_undrawn,
+    put_tensors,
+    read_config,
+    read_tensors,
+)
 
 Weights = Literal["int8", "int8-weights", "int4", "bfloat16"]
 """Eight bits and inputs in eight bits too; eight bits alone; four bits in groups; bfloat16."""
@@ -39,17 +44,23 @@ def quantize(network: nn.Module, weights: Weights) -> nn.Module:
     A head that was the table becomes a layer of its own, with numbers of its own: it is a small
     part of what is saved. What does not fit the groups of four bits has eight.
     """
+    return _replaced(network, weights, are_known=True)
+
+
+def _replaced(network: nn.Module, weights: Weights, *, are_known: bool) -> nn.Module:
+    """The same, or with quantized parts that are yet to be filled."""
     for name, part in list(network.named_children()):
         if isinstance(part, Score):
             continue  # they read their own weights
         if type(part) is nn.Linear:
-            kind = KINDS[weights]
-            setattr(network, name, (kind if kind.fits(part) else Int8Weights).of(part))
+            kind = KINDS[weights] if KINDS[weights].fits(part) else Int8Weights
+            setattr(network, name, kind.of(part) if are_known else kind.like(part))
         elif isinstance(network, TokenEmbedding) and isinstance(part, nn.Embedding):
             if weights != "bfloat16":
-                setattr(network, name, Int8Embedding.of(part))
+                table = Int8Embedding.of(part) if are_known else Int8Embedding.like(part)
+                setattr(network, name, table)
         else:
-            quantize(part, weights)
+            _replaced(part, weights, are_known=are_known)
     return network.eval()
 
 
@@ -82,26 +93,6 @@ def write_quantization(weights: Weights, folder: Path) -> None:
     atomic_write(folder / QUANTIZATION, json.dumps({"weights": weights}, indent=2) + "\n")
 
 
-class _Undrawn(TorchFunctionMode):
-    """Weights are not drawn: all will come from a file, and drawing takes longer than reading."""
-
-    drawing = (
-        Tensor.normal_,
-        Tensor.uniform_,
-        nn.init.kaiming_uniform_,
-        nn.init.normal_,
-        nn.init.uniform_,
-    )
-
-    def __torch_function__(
-        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if function in self.drawing:
-            return args[0] if args else kwargs["tensor"]
-        return function(*args, **kwargs)
-
-
 def load_quantized(folder: Path) -> nn.Module:
     """The network of a folder with quantized weights.
 
@@ -113,9 +104,7 @@ def load_quantized(folder: Path) -> nn.Module:
     if weights not in KINDS:
         raise ValueError(f"{folder / QUANTIZATION}: 'weights' must be one of {', '.join(KINDS)}")
     _, config = read_config(folder)
-    with _Undrawn():
-        network = config.build()
-    quantize(network, weights)
+    network = _replaced(build_undrawn(config), weights, are_known=False)
     with torch.no_grad():
         file = folder / "model.safetensors"
         put_tensors(network, read_tensors(file), str(file))
