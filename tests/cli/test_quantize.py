@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from sublayer.surgery import pack
+
 
 @pytest.fixture
 def target(tmp_path):
@@ -53,3 +55,15 @@ def test_nothing_is_written_where_there_is_nothing_to_measure(run, target, subla
     assert status == 2
     assert "there is no file none.tsv" in err
     assert not target.exists()
+
+
+def test_a_model_is_made_fast_for_as_many_inputs_as_there_are(run, sublayer, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(pack, "WORTH", 1)
+    monkeypatch.setattr(pack, "is_worth_loops", lambda network, inputs=1: asked.append(inputs))
+    words = tmp_path / "words.txt"
+    words.write_text("abc\nba\ncab\n")
+    assert sublayer("predict", run, "--input", words, "--output", tmp_path / "out.txt")[0] == 0
+    assert sublayer("predict", run, stdin=words.read_bytes())[0] == 0
+    assert sublayer("evaluate", run)[0] == 0
+    assert asked == [3, 1, 10]

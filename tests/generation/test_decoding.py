@@ -40,6 +40,18 @@ def test_rows_go_on_as_what_they_were(start, order):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+@torch.no_grad()
+def test_logits_come_in_the_order_that_is_asked_for(start, order):
+    one, other = start(), start()
+    one.start()
+    other.start()
+    expected = one.step(TOKENS)[order]
+    torch.testing.assert_close(other.step(TOKENS, torch.tensor(order)), expected)
+    # and only they do: rows stay where they are
+    torch.testing.assert_close(other.step(TOKENS.flip(0)), one.step(TOKENS.flip(0)))
+
+
 def test_nothing_cannot_be_gone_on_from(network):
     with pytest.raises(AssertionError, match="needs a token to go on from"):
         FromPrompt(build("gpt", vocab_size=6, d_model=8, n_layers=1, n_heads=2), [[1], []])

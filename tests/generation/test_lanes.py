@@ -78,6 +78,26 @@ def test_every_lane_is_what_it_goes_on_from(network, width):
         logits = decoding.step(tokens)
 
 
+@pytest.mark.parametrize("family", ["gpt", "window", "llama"])
+@torch.inference_mode()
+def test_prompts_as_long_as_one_another_may_be_long(family):
+    """With so many slots it is time to look for some to give up as soon as lanes have begun."""
+    torch.manual_seed(1)
+    kind, keys = NETWORKS[family]
+    network = build(kind, **keys).eval()
+    prompts = torch.randint(3, 30, (2, 40)).tolist()
+    decoding = FromPrompt(network, prompts)
+    decoding.start()
+    histories = [[*prompt, token] for prompt in prompts for token in (5, 6, 7)]
+    decoding.reorder(torch.tensor([0, 0, 0, 1, 1, 1]), 3)
+    for token in (5, 6, 7, 8):
+        logits = decoding.step(torch.tensor([history[-1] for history in histories]))
+        for history, found in zip(histories, logits, strict=True):
+            expected = without_memory(network, 0, history)
+            torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+            history.append(token)
+
+
 @torch.inference_mode()
 def test_slots_that_nobody_sees_are_given_up():
     network = build("gpt", **KEYS, max_length=200).eval()

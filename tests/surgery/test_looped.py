@@ -22,7 +22,7 @@ from sublayer.surgery.quantize import quantize
 
 pytestmark = pytest.mark.skipif(not has_loops(), reason="no loops here")
 if has_loops():
-    from sublayer.loops import compiled
+    from sublayer.loops import compiled, sublayer
     from sublayer.loops.product import round_rows
     from sublayer.surgery import looped
     from sublayer.surgery.looped import Apart, Looped, LoopedInt8
@@ -186,6 +186,66 @@ def test_ragged_rows_of_any_length_are_as_they_are_alone(lengths, beam, length, 
         (alone,) = written(source[row : row + 1, :n])
         assert alone[0].ids == together[row][0].ids
         assert alone[0].logprob == pytest.approx(together[row][0].logprob, abs=1e-4)
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+@pytest.mark.parametrize("rows", [1, 3, 12])
+def test_threads_that_share_a_stack_compute_what_one_does(norm, rows, monkeypatch):
+    wide = {**WIDE, "d_model": 256, "d_ff": 512, "norm": norm}
+    torch.manual_seed(1)
+    fast = packed(quantize(build("transformer", **wide).eval(), "int8"), by_loops=True)
+    source = torch.randint(3, 90, (rows, 7))
+
+    def written(threads):
+        torch.set_num_threads(threads)
+        state = State()
+        with torch.inference_mode():
+            memory = fast.encode(source)
+            steps = [fast.decode(ids, memory, None, state) for ids in source.split(1, 1)]
+        return memory, *steps
+
+    before = torch.get_num_threads()
+    shared, taken = sublayer._together, []
+    monkeypatch.setattr(sublayer, "_together", lambda *args: taken.append(1) or shared(*args))
+    try:
+        alone, together = written(1), written(2)
+    finally:
+        torch.set_num_threads(before)
+    assert len(taken) == 1 + 7
+    for one, two in zip(alone, together, strict=True):
+        # sums of other orders, after which a number may be rounded the other way
+        assert (one - two).abs().mean() < 0.01 * one.std()
+
+
+def test_without_a_state_it_is_as_with_one():
+    fast = packed(made("grouped"), by_loops=True)
+    with torch.inference_mode():
+        memory = fast.encode(SOURCE)
+        at_once = fast.decode(SOURCE, memory)
+        state = State()
+        steps = [fast.decode(ids, memory, None, state) for ids in SOURCE.split(1, 1)]
+    torch.testing.assert_close(torch.cat(steps, 1), at_once, atol=1e-4, rtol=1e-4)
+
+
+def test_what_does_not_fit_is_told_before_addresses_are_read():
+    fast, ids = packed(made("post"), by_loops=True), SOURCE[:, :2]
+    with torch.inference_mode():
+        with pytest.raises(ValueError, match="vectors of 64 numbers, these have 60"):
+            fast.decode(ids, torch.randn(3, 5, 60))
+        state, one = State(), fast.encode(SOURCE[1:2])
+        fast.decode(ids, one, None, state)
+        with pytest.raises(ValueError, match="3 rows of 2 tokens, but masks or keys of others"):
+            fast.decode(ids, one.expand(3, -1, -1), None, state)
+        state, memory = State(), fast.encode(SOURCE)
+        fast.decode(ids, memory, None, state)
+        with pytest.raises(ValueError, match="a mask of 9 keys, but there are 6"):
+            fast.decode(ids, torch.randn(3, 9, 64), torch.ones(3, 9, dtype=torch.bool), state)
+
+
+def test_packed_again_it_is_the_same():
+    fast = packed(made("post"), by_loops=True)
+    with torch.inference_mode():
+        assert torch.equal(packed(fast, by_loops=True)(SOURCE, SOURCE), fast(SOURCE, SOURCE))
 
 
 def test_weights_that_are_no_numbers_are_told_in_one_sentence():

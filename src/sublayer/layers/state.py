@@ -271,8 +271,9 @@ class State:
             self._checked = self.seen
 
     def _forget_unseen(self, span: int | None) -> None:
-        assert self._places is not None, "rows or lanes have places of their own"
         places = self._places
+        if places is None:
+            return  # lanes have only begun, and see all there is
         newest = self.reach if self._next is None else self._next.unsqueeze(1)
         used = places != NOWHERE
         if span is not None:

@@ -170,7 +170,12 @@ def listed(allowed: Array | None, n_keys: int) -> Seen:
     """A mask `b q k` as what is seen; None is all of `n_keys`.
 
     Rows or queries that are alike may be one.
+
+    Raises:
+        ValueError: the mask is of another number of keys.
     """
+    if allowed is not None and allowed.shape[2] != n_keys:
+        raise ValueError(f"a mask of {allowed.shape[2]} keys, but there are {n_keys}")
     filled = -(-n_keys // BLOCK) * BLOCK
     if allowed is None:
         seen = np.arange(-1, filled, dtype=np.int32)

@@ -17,7 +17,7 @@ from numba.np.numpy_support import carray
 from sublayer.loops.attend import Seen, attend_share
 from sublayer.loops.compiled import Array, compiled, compiled_for_threads, n_threads
 from sublayer.loops.instructions import WIDTH, place
-from sublayer.loops.product import FEW, FEWEST, Product, multiply_share, round_rows
+from sublayer.loops.product import FEW, Product, multiply_share, round_rows
 
 LAYERS = np.dtype(
     [
@@ -36,7 +36,8 @@ LAYERS = np.dtype(
         ("n_heads", np.intp),
         ("n_groups", np.intp),
         ("is_cross", np.bool_),
-    ]
+    ],
+    align=True,
 )
 """Sublayers: a `Layer` each, its arrays by address, and how many heads of queries and of keys."""
 PASTS = np.dtype([("keys", np.intp), ("values", np.intp), ("slots", np.intp), ("length", np.intp)])
@@ -175,6 +176,7 @@ def _layer(of: Any, m: int) -> Layer:
 @compiled
 def _past(to: Any, of: Any, rows: int, own: Seen, others: Seen) -> Past:
     """A line of PASTS as arrays."""
+    # heads are what the second product reads, in whole tiles
     shape = rows, of.n_groups, to.slots, of.last_steps * 4 // max(of.n_heads, 1)
     keys = carray(place(to.keys), shape, np.uint16)
     values = carray(place(to.values), shape, np.uint16)
@@ -199,20 +201,20 @@ def _phase_of(
 
 
 @compiled
-def _alone(x: Array, tables: tuple[Array, ...], streams: Array) -> None:
+def _alone(x: Array, tables: tuple[Array, ...], there: Array, back: Array) -> None:
     stream, layers = x, tables[0]
     for i in range(len(layers)):
-        out, room = streams[i % 2], _room(x, layers[i])
+        out, room = back if i % 2 else there, _room(x, layers[i])
         for phase in range(6):
             _phase_of(i, phase, 0, 1, stream, tables, room, out)
         stream = out
 
 
 @compiled_for_threads
-def _together(parts: int, x: Array, tables: tuple[Array, ...], streams: Array) -> None:
+def _together(parts: int, x: Array, tables: tuple[Array, ...], there: Array, back: Array) -> None:
     stream, layers = x, tables[0]
     for i in range(len(layers)):
-        out, room = streams[i % 2], _room(x, layers[i])
+        out, room = back if i % 2 else there, _room(x, layers[i])
         for phase in range(6):
             if phase != 1 and phase != 4 and x.shape[0] * x.shape[1] <= FEW:
                 _phase_of(i, phase, 0, 1, stream, tables, room, out)
@@ -222,15 +224,18 @@ def _together(parts: int, x: Array, tables: tuple[Array, ...], streams: Array) -
         stream = out
 
 
-def sublayers(x: Array, layers: Array, pasts: Array, own: Seen, others: Seen) -> Array:
+def sublayers(
+    x: Array, layers: Array, pasts: Array, own: Seen, others: Seen, *, alone: bool = False
+) -> Array:
     """The stream `b n m` after `layers` (LAYERS), of which each goes to its own of `pasts` (PASTS).
 
     Self-attention sees `own` slots, attention to a memory `others`. Products are of whole tiles.
+    What is too small for several threads (`FEWEST`) goes `alone`.
     """
-    streams, parts = np.empty((2, *x.shape), np.float32), n_threads()
+    there, back, parts = np.empty_like(x), np.empty_like(x), n_threads()
     tables = layers, pasts, own, others
-    if parts == 1 or layers[0]["n_tiles"] * layers[0]["steps"] * WIDTH * 4 < FEWEST:
-        _alone(x, tables, streams)
+    if parts == 1 or alone:
+        _alone(x, tables, there, back)
     else:
-        _together(parts, x, tables, streams)
-    return streams[(len(layers) - 1) % 2]
+        _together(parts, x, tables, there, back)
+    return there if len(layers) % 2 else back

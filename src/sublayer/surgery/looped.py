@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from sublayer.layers.block import Block
-from sublayer.layers.cache import Cache
 from sublayer.layers.direct import (
     DirectCrossAttention,
     DirectDense,
@@ -29,7 +28,7 @@ from sublayer.layers.packed import Act
 from sublayer.layers.state import State
 from sublayer.loops.attend import Seen, listed
 from sublayer.loops.compiled import Array
-from sublayer.loops.product import Product, product, tiled
+from sublayer.loops.product import FEWEST, Product, product, tiled
 from sublayer.loops.sublayer import LAYERS, PASTS, Layer, line_of, sublayers
 
 FEW = 64
@@ -54,13 +53,14 @@ class LoopedInt8(nn.Module):
         columns[1, : self.out_features] = scale
         if bias is not None:
             columns[2, : self.out_features] = bias
-        self.is_whole = columns.shape[1] == self.out_features
+        self.is_whole = columns.shape[1] == self.out_features and self.in_features % 4 == 0
         least = np.float32(0 if act == "relu" else -np.inf)
         self.by = Product(tiles, columns.reshape(3, len(tiles), -1), least)
 
     def forward(self, x: Tensor) -> Tensor:
         """`... in` -> `... out`."""
         *rows, k = x.shape
+        _check_width(k, self.in_features)
         out = product(_array(x.reshape(-1, k)), self.by, self.out_features)
         return torch.from_numpy(out).view(*rows, self.out_features)
 
@@ -133,16 +133,17 @@ class Apart(nn.Module):
 class Looped(nn.Module):
     """Sublayers in a row, where a stack has blocks: a few tokens go through all as one loop.
 
-    Where tokens are many, each goes by itself, and attention by products.
+    Where tokens are many, positions turn or add, or many rows share a memory, each goes by itself,
+    and attention by products.
     """
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[Step], known: Sequence[Known]) -> None:
         super().__init__()
         self.directs = nn.ModuleList(step.direct for step in steps)
-        self.steps = tuple(steps)
-        known = [step.known for step in steps if step.known is not None]
-        assert len(known) == len(steps), "all are to be loops"
+        self.steps, self.known = tuple(steps), tuple(known)
         self.parts = tuple((of.inner, of.like) for of in known)
+        self.width = known[0].layer.norm.shape[1]
+        self.is_small = all(of.layer.tiles.size < FEWEST for of in known)
         self.attends = any(step.role == "attention" for step in steps)
         self.crosses = any(step.role == "cross" for step in steps)
         self._table: Array | None = None
@@ -153,10 +154,9 @@ class Looped(nn.Module):
 
     @property
     def table(self) -> Array:
-        """The sublayers as LAYERS, whose arrays `steps` hold."""
+        """The sublayers as LAYERS, whose arrays `known` holds."""
         if self._table is None:
-            lines = [step.known.line for step in self.steps if step.known is not None]
-            self._table = np.array(lines, LAYERS)
+            self._table = np.array([of.line for of in self.known], LAYERS)
         return self._table
 
     def forward(
@@ -169,16 +169,24 @@ class Looped(nn.Module):
     ) -> Tensor:
         """The stream `b n m` after the sublayers; `memory` is `b k m`."""
         context = (frame, memory, memory_frame, state)
+        b, n, m = x.shape
+        _check_width(m, self.width)
         if not self._is_for(x, context):
             return self._by_products(x, context)
-        b, n, _ = x.shape
         own = others = NO_SEEN
-        pasts, held = [NO_PAST] * len(self.parts), []
+        pasts, held = [NO_PAST] * len(self.known), []
+        spare: dict[torch.Size, tuple[Tensor, Tensor]] = {}
         for i, (inner, like) in enumerate(self.parts):
             if isinstance(inner, DirectSelfAttention):
-                cache = Cache() if state is None else state.cache(inner)
-                length = cache.length
-                keys, values = cache.open(b, n, like, like)
+                length = 0
+                if state is None:  # nobody needs them behind their sublayer, so all have the same
+                    if like.shape not in spare:
+                        spare[like.shape] = _pair(like, b, n)
+                    keys, values = spare[like.shape]
+                else:
+                    cache = state.cache(inner)
+                    length = cache.length
+                    keys, values = cache.open(b, n, like, like)
                 own = _seen(frame, length + n)
             elif isinstance(inner, DirectCrossAttention):
                 assert memory is not None
@@ -190,10 +198,12 @@ class Looped(nn.Module):
                 continue
             held += [keys, values]
             pasts[i] = (keys.data_ptr(), values.data_ptr(), keys.shape[2], length)
-        assert _fits(own, b, n)
-        assert _fits(others, b, n)
+        # what comes as addresses is looked at nowhere else
+        if not (_fits(own, b, n) and _fits(others, b, n) and all(len(kept) >= b for kept in held)):
+            raise ValueError(f"{b} rows of {n} tokens, but masks or keys of others")
         table = np.array(pasts, PASTS)
-        return torch.from_numpy(sublayers(_array(x), self.table, table, own, others))
+        out = sublayers(_array(x), self.table, table, own, others, alone=self.is_small)
+        return torch.from_numpy(out)
 
     __call__ = forward
 
@@ -211,7 +221,8 @@ class Looped(nn.Module):
         for i, step in enumerate(self.steps):
             if step.role == "feedforward":
                 one, nothing = self.table[i : i + 1], np.zeros(1, PASTS)
-                x = torch.from_numpy(sublayers(_array(x), one, nothing, NO_SEEN, NO_SEEN))
+                out = sublayers(_array(x), one, nothing, NO_SEEN, NO_SEEN, alone=self.is_small)
+                x = torch.from_numpy(out)
             else:
                 x = step(x, context)
         return x
@@ -220,8 +231,9 @@ class Looped(nn.Module):
 def looped(blocks: Iterable[nn.Module]) -> list[nn.Module]:
     """Blocks of packed sublayers as loops, as far as their parts are known."""
     steps: list[Step] = []
-    for block in blocks:
-        assert isinstance(block, Block)
+    for block in (blocks := list(blocks)):
+        if not isinstance(block, Block):
+            return blocks
         steps.append(Step(block.attention, "attention", _known(block.attention)))
         if block.cross is not None:
             steps.append(Step(block.cross, "cross", _known(block.cross)))
@@ -229,7 +241,8 @@ def looped(blocks: Iterable[nn.Module]) -> list[nn.Module]:
     parts: list[nn.Module] = []
     for are_known, group in groupby(steps, lambda step: step.known is not None):
         together = list(group)
-        parts += [Looped(together)] if are_known else map(Apart, together)
+        known = [step.known for step in together if step.known is not None]
+        parts += [Looped(together, known)] if are_known else map(Apart, together)
     return parts
 
 
@@ -278,6 +291,17 @@ def _layer(direct: DirectPost | DirectPre, first: nn.Module, last: nn.Module) ->
         last.by.tiles,
         last.by.columns,
     )
+
+
+def _check_width(width: int, wanted: int) -> None:
+    if width != wanted:
+        raise ValueError(f"the layer reads vectors of {wanted} numbers, these have {width}")
+
+
+def _pair(like: Tensor, rows: int, n: int) -> tuple[Tensor, Tensor]:
+    """Room for keys and values of `n` slots."""
+    shape = rows, like.shape[1], n, like.shape[3]
+    return like.new_empty(shape), like.new_empty(shape)
 
 
 def _array(x: Tensor) -> Array:

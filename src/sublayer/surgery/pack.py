@@ -49,9 +49,9 @@ WORTH = 1_000_000
 """Parameters below which a network stays as it is: its products cost less than calling them."""
 WORTH_LOOPS = 10_000_000
 """Weights in eight bits from which on loops are worth what they cost: half a second of a start, and
-100 MB of a process."""
+80 MB of a process."""
 MANY = 1_000
-"""Inputs from which on they are so for any network."""
+"""Inputs from which on they are so for any network that is packed."""
 
 
 def best_dtype() -> torch.dtype:
@@ -112,7 +112,7 @@ def packed(
 
     It shares the tensors that stay; it cannot be trained, saved or listened to. Queries, keys and
     values come of one product, and a ReLU is part of the product before it. Those in eight bits go
-    `by_loops`, each sublayer as one, where there are many (None), or by PyTorch's kernels.
+    `by_loops`, a stack as one, where there are many (None), or by PyTorch's kernels.
     """
     tensors = [*network.parameters(), *network.buffers()]
     twin = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
