@@ -30,7 +30,7 @@ class Decoding(ABC):
     def step(self, tokens: Tensor, order: Tensor | None = None) -> Tensor:
         """The tokens just written, `r` -> logits `r v` of those after them.
 
-        With an `order`, row i is that of row `order[i]`: to move what logits are made of costs less.
+        With an `order`, row i is of row `order[i]`: to move what logits are made of costs less.
         """
 
     @abstractmethod
