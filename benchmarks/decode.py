@@ -254,8 +254,13 @@ def _most() -> int:
     return int(status.split("VmHWM:")[1].split()[0])
 
 
-def compare(case: str, folder: Path, cases: list[tuple[int, int]], rounds: int) -> list[str]:
-    """A line of a table for each case and kind: the best of its thread counts, medians."""
+def compare(
+    case: str, folder: Path, cases: list[tuple[int, int]], rounds: int
+) -> tuple[list[str], float]:
+    """A line of a table for each case and kind: the best of its thread counts, medians.
+
+    Beside them what memory gives, in turns with the peers, for it depends on who else is there.
+    """
     context = multiprocessing.get_context("spawn")
     peers: dict[str, Connection] = {}
     for name in PEERS[case]:
@@ -263,11 +268,12 @@ def compare(case: str, folder: Path, cases: list[tuple[int, int]], rounds: int) 
         arguments = (case, name, folder, theirs)
         context.Process(target=serve, args=arguments, daemon=True).start()
         peers[name].recv()
-    tokens, lines = TARGET if case == "pair" else NEW, []
+    tokens, lines, given = TARGET if case == "pair" else NEW, [], []
     for batch, beam in cases:
         taken: dict[str, list[float]] = {name: [] for name in peers}
         memory: dict[str, int] = {}
         for _ in range(rounds):
+            given.append(bandwidth())
             for name, ends in peers.items():
                 ends.send((batch, beam))
                 taken[name].append(ends.recv())
@@ -280,7 +286,7 @@ def compare(case: str, folder: Path, cases: list[tuple[int, int]], rounds: int) 
         for kind, (rate, how, most) in best.items():
             lines.append(f"| {batch} | {beam} | {kind} | {rate:,.0f} | {how} | {most:,} |")
             print(lines[-1], flush=True)
-    return lines
+    return lines, statistics.median(given)
 
 
 def main() -> None:
@@ -291,7 +297,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     lines = ["| batch | beam | | tokens/s | best with | MiB |", "|---|---|---|---|---|---|"]
-    told = f"Memory read by a sum on two threads: {bandwidth():.1f} GB/s. {date.today()}."
     with TemporaryDirectory() as place:
         folder = Path(place)
         is_pair = options.case == "pair"
@@ -299,7 +304,10 @@ def main() -> None:
         network = write(*of, KINDS[options.case], folder)
         names = [f"t{i}" for i in range(VOCAB if is_pair else GPT_VOCAB)]
         export(network, folder, names)
-        lines += compare(options.case, folder, CASES if is_pair else CASES[:1], options.rounds)
+        cases = CASES if is_pair else CASES[:1]
+        measured, given = compare(options.case, folder, cases, options.rounds)
+    lines += measured
+    told = f"Memory read by a sum on two threads: {given:.1f} GB/s. {date.today()}."
     print(told)
     if options.out is not None:
         options.out.write_text("\n".join([*lines, "", told, ""]))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from sublayer.generation.decoding import FromPrompt, FromSource
 from sublayer.generation.generate import search
@@ -33,6 +34,7 @@ NETWORKS = {
     "pre": ("transformer", {**WIDE, "norm": "pre"}),
     "grouped": ("transformer", {**WIDE, "n_heads": 4, "n_kv_heads": 2}),
     "gelu": ("transformer", {**WIDE, "activation": "gelu"}),
+    "silu": ("transformer", {**WIDE, "activation": "silu"}),
     "no whole tiles": ("transformer", {**WIDE, "d_model": 48, "d_ff": 80}),
     "rms": ("transformer", {**WIDE, "norm_kind": "rms", "norm": "pre"}),
     "rotary": ("transformer", {**WIDE, "position": "rotary"}),
@@ -90,6 +92,22 @@ def test_sublayers_that_are_known_become_one_loop():
     assert not parts(packed(made("no whole tiles"), by_loops=True), Looped)
     assert parts(packed(made("no whole tiles"), by_loops=True), LoopedInt8)
     assert not parts(packed(made("post"), by_loops=False), LoopedInt8)
+
+
+def test_what_is_between_two_products_is_that_of_pytorch():
+    x = torch.linspace(-30, 30, 20_001)
+    for act, expected in (
+        (sublayer.NO_ACT, x),
+        (sublayer.SILU, F.silu(x)),
+        (sublayer.GELU_TANH, F.gelu(x, approximate="tanh")),
+    ):
+        found = x.clone()
+        sublayer._activate(found.numpy(), 0, len(x), act)
+        torch.testing.assert_close(found, expected, atol=2e-6, rtol=1e-5)
+    for name in ("gpt", "silu"):
+        fast = packed(made(name), by_loops=True)
+        assert not parts(fast, Apart)
+        assert parts(fast, Looped)
 
 
 def test_a_copy_has_arrays_of_its_own():

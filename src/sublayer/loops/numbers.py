@@ -35,6 +35,13 @@ def exp(x: np.float32) -> np.float32:
 
 
 @compiled
+def gated(x: np.float32, gate: np.float32) -> np.float32:
+    """x / (1 + e^-gate)."""
+    small = exp(-abs(gate))
+    return x * (np.float32(1) if gate >= 0 else small) / (np.float32(1) + small)
+
+
+@compiled
 def ordered(x: np.float32) -> np.int32:
     """A float32 as an int32 in the same order, by which vectors find the largest; NaN is beyond."""
     bits = np.float32(x).view(np.int32)

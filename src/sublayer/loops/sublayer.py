@@ -17,8 +17,12 @@ from numba.np.numpy_support import carray
 from sublayer.loops.attend import Seen, attend_share
 from sublayer.loops.compiled import Array, compiled, compiled_for_threads, n_threads
 from sublayer.loops.instructions import WIDTH, place
+from sublayer.loops.numbers import gated
 from sublayer.loops.product import FEW, Product, multiply_share, round_rows
 
+NO_ACT, SILU, GELU_TANH = range(3)
+"""What is between two products that is no part of the first; GELU by its tanh."""
+SLOPE, BEND = np.float32(2 * np.sqrt(2 / np.pi)), np.float32(0.044715)
 LAYERS = np.dtype(
     [
         ("norm", np.intp),
@@ -33,6 +37,7 @@ LAYERS = np.dtype(
         ("n_last_tiles", np.intp),
         ("last_steps", np.intp),
         ("last_columns", np.intp),
+        ("act", np.intp),
         ("n_heads", np.intp),
         ("n_groups", np.intp),
         ("is_cross", np.bool_),
@@ -59,6 +64,7 @@ class Layer(NamedTuple):
     last_tiles: Array
     last_columns: Array
     """Of the second."""
+    act: int = NO_ACT
 
 
 class Past(NamedTuple):
@@ -81,7 +87,8 @@ def line_of(
     )
     first, last = (tiles, *layer.tiles.shape[:2]), (last_tiles, *layer.last_tiles.shape[:2])
     norm = layer.norm.ctypes.data, layer.eps, layer.is_post
-    return (*norm, *first, columns, layer.least, *last, last_columns, n_heads, n_groups, is_cross)
+    products = *first, columns, layer.least, *last, last_columns
+    return (*norm, *products, layer.act, n_heads, n_groups, is_cross)
 
 
 @compiled
@@ -106,6 +113,19 @@ def _add(x: Array, first: int, last: int, out: Array) -> None:
     for row in range(first, last):
         for i in range(x.shape[1]):
             out[row, i] += x[row, i]
+
+
+@compiled
+def _activate(x: Array, first: int, last: int, act: int) -> None:
+    """Numbers in place: Hendrycks & Gimpel 2016, "GELU"; SiLU of its section 4."""
+    if act == SILU:
+        for i in range(first, last):
+            x[i] = gated(x[i], x[i])
+    elif act == GELU_TANH:
+        # (1 + tanh u) / 2 is 1 / (1 + e^-2u)
+        for i in range(first, last):
+            twice = SLOPE * (x[i] + BEND * x[i] * x[i] * x[i])
+            x[i] = gated(x[i], twice)
 
 
 @compiled
@@ -150,6 +170,10 @@ def _phase(
             heads = inner.reshape((b, n, inner.shape[1] // d, d))
             to = mixed.reshape((b, n, past.n_heads, d))
             attend_share(part, parts, heads, past.keys, past.values, past.length, past.seen, to)
+        else:
+            flat = inner.reshape(inner.size)
+            begin, end = inner.size * part // parts, inner.size * (part + 1) // parts
+            _activate(flat, begin, end, layer.act)
     elif phase == 3:
         round_rows(mixed if past.n_heads else inner, first, last, later, rounding)
     elif phase == 4:
@@ -170,7 +194,8 @@ def _layer(of: Any, m: int) -> Layer:
     last_tiles = carray(place(of.last_tiles), shape, np.int8)
     last_columns = carray(place(of.last_columns), (3, of.n_last_tiles, WIDTH), np.float32)
     norm = carray(place(of.norm), (2, m), np.float32)
-    return Layer(norm, of.eps, of.is_post, tiles, columns, of.least, last_tiles, last_columns)
+    products = tiles, columns, of.least, last_tiles, last_columns
+    return Layer(norm, of.eps, of.is_post, *products, of.act)
 
 
 @compiled

@@ -6,12 +6,14 @@ Their inputs get a scale for each row, so that what is written does not depend o
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any, Literal, NamedTuple, final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sublayer.layers.block import Block
 from sublayer.layers.direct import (
@@ -29,7 +31,16 @@ from sublayer.layers.state import State
 from sublayer.loops.attend import Seen, listed
 from sublayer.loops.compiled import Array
 from sublayer.loops.product import FEWEST, Product, product, tiled
-from sublayer.loops.sublayer import LAYERS, PASTS, Layer, line_of, sublayers
+from sublayer.loops.sublayer import (
+    GELU_TANH,
+    LAYERS,
+    NO_ACT,
+    PASTS,
+    SILU,
+    Layer,
+    line_of,
+    sublayers,
+)
 
 FEW = 64
 """Tokens of a row up to which a loop over their keys is about as fast as products."""
@@ -251,12 +262,25 @@ def _known(direct: nn.Module) -> Known | None:
         return None
     inner = direct.layer
     if isinstance(inner, DirectFeedForward):
-        if inner.act is None and _are_tiles(inner.up, inner.down):
-            return Known(_layer(direct, inner.up, inner.down), None, (0, 0))
+        act = _act_of(inner)
+        if act is not None and _are_tiles(inner.up, inner.down):
+            return Known(_layer(direct, inner.up, inner.down)._replace(act=act), None, (0, 0))
     elif isinstance(inner, DirectSelfAttention | DirectCrossAttention):
         first = inner.qkv if isinstance(inner, DirectSelfAttention) else inner.q
         if isinstance(inner.attend, DirectDense) and _are_tiles(first, inner.out):
             return Known(_layer(direct, first, inner.out), inner, _heads(inner))
+    return None
+
+
+def _act_of(inner: DirectFeedForward) -> int | None:
+    """What loops call it; None if they do not know it."""
+    act = inner.act
+    if act is None:  # or a part of the first product
+        return NO_ACT
+    if act is F.silu:
+        return SILU
+    if isinstance(act, partial) and act.func is F.gelu:
+        return GELU_TANH if act.keywords == {"approximate": "tanh"} else None
     return None
 
 
