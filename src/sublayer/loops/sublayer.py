@@ -23,6 +23,8 @@ from sublayer.loops.product import FEW, Product, multiply_share, round_rows
 NO_ACT, SILU, GELU_TANH = range(3)
 """What is between two products that is no part of the first; GELU by its tanh."""
 SLOPE, BEND = np.float32(2 * np.sqrt(2 / np.pi)), np.float32(0.044715)
+FIRST, SECOND, PHASES = 1, 4, 6
+"""The phases that are products, and how many there are."""
 LAYERS = np.dtype(
     [
         ("norm", np.intp),
@@ -64,7 +66,7 @@ class Layer(NamedTuple):
     last_tiles: Array
     last_columns: Array
     """Of the second."""
-    act: int = NO_ACT
+    act: int
 
 
 class Past(NamedTuple):
@@ -139,53 +141,6 @@ def _room(x: Array, of: Any) -> tuple[Array, Array, Array, Array, Array]:
 
 
 @compiled
-def _phase(
-    phase: int,
-    part: int,
-    parts: int,
-    x: Array,
-    layer: Layer,
-    past: Past,
-    room: tuple[Array, ...],
-    out: Array,
-) -> None:
-    inner, mixed, numbers, later, rounding = room
-    b, n, m = x.shape
-    stream, rows = x.reshape((b * n, m)), b * n
-    first, last = rows * part // parts, rows * (part + 1) // parts
-    ended = out.reshape((rows, m))
-    if phase == 0:
-        if layer.is_post:
-            round_rows(stream, first, last, numbers, rounding)
-        else:
-            ended[first:last] = stream[first:last]
-            _normalize(ended, first, last, layer.norm, layer.eps)
-            round_rows(ended, first, last, numbers, rounding)
-    elif phase == 1:
-        by = Product(layer.tiles, layer.columns, layer.least)
-        multiply_share(part, parts, numbers, rounding, by, inner)
-    elif phase == 2:
-        if past.n_heads:
-            d = mixed.shape[1] // past.n_heads
-            heads = inner.reshape((b, n, inner.shape[1] // d, d))
-            to = mixed.reshape((b, n, past.n_heads, d))
-            attend_share(part, parts, heads, past.keys, past.values, past.length, past.seen, to)
-        else:
-            flat = inner.reshape(inner.size)
-            begin, end = inner.size * part // parts, inner.size * (part + 1) // parts
-            _activate(flat, begin, end, layer.act)
-    elif phase == 3:
-        round_rows(mixed if past.n_heads else inner, first, last, later, rounding)
-    elif phase == 4:
-        by = Product(layer.last_tiles, layer.last_columns, np.float32(-np.inf))
-        multiply_share(part, parts, later, rounding, by, ended)
-    else:
-        _add(stream, first, last, ended)
-        if layer.is_post:
-            _normalize(ended, first, last, layer.norm, layer.eps)
-
-
-@compiled
 def _layer(of: Any, m: int) -> Layer:
     """A line of LAYERS as arrays."""
     tiles = carray(place(of.tiles), (of.n_tiles, of.steps, WIDTH, 4), np.int8)
@@ -209,7 +164,7 @@ def _past(to: Any, of: Any, rows: int, own: Seen, others: Seen) -> Past:
 
 
 @compiled
-def _phase_of(
+def _phase(
     i: int,
     phase: int,
     part: int,
@@ -219,10 +174,44 @@ def _phase_of(
     room: tuple[Array, ...],
     out: Array,
 ) -> None:
+    """A thread's part of a phase of sublayer `i`."""
     layers, pasts, own, others = tables
     layer = _layer(layers[i], x.shape[2])
     past = _past(pasts[i], layers[i], len(x), own, others)
-    _phase(phase, part, parts, x, layer, past, room, out)
+    inner, mixed, numbers, later, rounding = room
+    b, n, m = x.shape
+    stream, rows = x.reshape((b * n, m)), b * n
+    first, last = rows * part // parts, rows * (part + 1) // parts
+    ended = out.reshape((rows, m))
+    if phase == 0:
+        if layer.is_post:
+            round_rows(stream, first, last, numbers, rounding)
+        else:
+            ended[first:last] = stream[first:last]
+            _normalize(ended, first, last, layer.norm, layer.eps)
+            round_rows(ended, first, last, numbers, rounding)
+    elif phase == FIRST:
+        by = Product(layer.tiles, layer.columns, layer.least)
+        multiply_share(part, parts, numbers, rounding, by, inner)
+    elif phase == 2:
+        if past.n_heads:
+            d = mixed.shape[1] // past.n_heads
+            heads = inner.reshape((b, n, inner.shape[1] // d, d))
+            to = mixed.reshape((b, n, past.n_heads, d))
+            attend_share(part, parts, heads, past.keys, past.values, past.length, past.seen, to)
+        else:
+            flat = inner.reshape(inner.size)
+            begin, end = inner.size * part // parts, inner.size * (part + 1) // parts
+            _activate(flat, begin, end, layer.act)
+    elif phase == 3:
+        round_rows(mixed if past.n_heads else inner, first, last, later, rounding)
+    elif phase == SECOND:
+        by = Product(layer.last_tiles, layer.last_columns, np.float32(-np.inf))
+        multiply_share(part, parts, later, rounding, by, ended)
+    else:
+        _add(stream, first, last, ended)
+        if layer.is_post:
+            _normalize(ended, first, last, layer.norm, layer.eps)
 
 
 @compiled
@@ -230,8 +219,8 @@ def _alone(x: Array, tables: tuple[Array, ...], there: Array, back: Array) -> No
     stream, layers = x, tables[0]
     for i in range(len(layers)):
         out, room = back if i % 2 else there, _room(x, layers[i])
-        for phase in range(6):
-            _phase_of(i, phase, 0, 1, stream, tables, room, out)
+        for phase in range(PHASES):
+            _phase(i, phase, 0, 1, stream, tables, room, out)
         stream = out
 
 
@@ -240,12 +229,12 @@ def _together(parts: int, x: Array, tables: tuple[Array, ...], there: Array, bac
     stream, layers = x, tables[0]
     for i in range(len(layers)):
         out, room = back if i % 2 else there, _room(x, layers[i])
-        for phase in range(6):
-            if phase != 1 and phase != 4 and x.shape[0] * x.shape[1] <= FEW:
-                _phase_of(i, phase, 0, 1, stream, tables, room, out)
+        for phase in range(PHASES):
+            if phase != FIRST and phase != SECOND and x.shape[0] * x.shape[1] <= FEW:
+                _phase(i, phase, 0, 1, stream, tables, room, out)
             else:
                 for part in numba.prange(parts):
-                    _phase_of(i, phase, part, parts, stream, tables, room, out)
+                    _phase(i, phase, part, parts, stream, tables, room, out)
         stream = out
 
 

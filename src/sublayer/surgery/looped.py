@@ -264,7 +264,7 @@ def _known(direct: nn.Module) -> Known | None:
     if isinstance(inner, DirectFeedForward):
         act = _act_of(inner)
         if act is not None and _are_tiles(inner.up, inner.down):
-            return Known(_layer(direct, inner.up, inner.down)._replace(act=act), None, (0, 0))
+            return Known(_layer(direct, inner.up, inner.down, act), None, (0, 0))
     elif isinstance(inner, DirectSelfAttention | DirectCrossAttention):
         first = inner.qkv if isinstance(inner, DirectSelfAttention) else inner.q
         if isinstance(inner.attend, DirectDense) and _are_tiles(first, inner.out):
@@ -297,7 +297,9 @@ def _are_tiles(*products: nn.Module) -> bool:
     return all(isinstance(part, LoopedInt8) and part.is_whole for part in products)
 
 
-def _layer(direct: DirectPost | DirectPre, first: nn.Module, last: nn.Module) -> Layer:
+def _layer(
+    direct: DirectPost | DirectPre, first: nn.Module, last: nn.Module, act: int = NO_ACT
+) -> Layer:
     assert isinstance(direct.norm, DirectNorm)
     assert isinstance(first, LoopedInt8)
     assert isinstance(last, LoopedInt8)
@@ -314,6 +316,7 @@ def _layer(direct: DirectPost | DirectPre, first: nn.Module, last: nn.Module) ->
         first.by.least,
         last.by.tiles,
         last.by.columns,
+        act,
     )
 
 

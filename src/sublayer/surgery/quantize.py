@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,23 +45,24 @@ def quantize(network: nn.Module, weights: Weights) -> nn.Module:
     A head that was the table becomes a layer of its own, with numbers of its own: it is a small
     part of what is saved. What does not fit the groups of four bits has eight.
     """
-    return _replaced(network, weights, are_known=True)
+    return _replaced(network, weights, lambda kind, part: kind.of(part))
 
 
-def _replaced(network: nn.Module, weights: Weights, *, are_known: bool) -> nn.Module:
-    """The same, or with quantized parts that are yet to be filled."""
+def _replaced(
+    network: nn.Module, weights: Weights, make: Callable[[Any, nn.Module], nn.Module]
+) -> nn.Module:
+    """The same, with what `make` makes of a quantized class and the part it is to stand for."""
     for name, part in list(network.named_children()):
         if isinstance(part, Score):
             continue  # they read their own weights
         if type(part) is nn.Linear:
             kind = KINDS[weights] if KINDS[weights].fits(part) else Int8Weights
-            setattr(network, name, kind.of(part) if are_known else kind.like(part))
+            setattr(network, name, make(kind, part))
         elif isinstance(network, TokenEmbedding) and isinstance(part, nn.Embedding):
             if weights != "bfloat16":
-                table = Int8Embedding.of(part) if are_known else Int8Embedding.like(part)
-                setattr(network, name, table)
+                setattr(network, name, make(Int8Embedding, part))
         else:
-            _replaced(part, weights, are_known=are_known)
+            _replaced(part, weights, make)
     return network.eval()
 
 
@@ -104,7 +106,7 @@ def load_quantized(folder: Path) -> nn.Module:
     if weights not in KINDS:
         raise ValueError(f"{folder / QUANTIZATION}: 'weights' must be one of {', '.join(KINDS)}")
     _, config = read_config(folder)
-    network = _replaced(build_undrawn(config), weights, are_known=False)
+    network = _replaced(build_undrawn(config), weights, lambda kind, part: kind.like(part))
     with torch.no_grad():
         file = folder / "model.safetensors"
         put_tensors(network, read_tensors(file), str(file))
