@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from sublayer import loops
 from sublayer.generation.decoding import FromPrompt, FromSource
 from sublayer.generation.generate import search
 from sublayer.generation.hypothesis import SearchOptions
@@ -286,10 +287,10 @@ def test_without_numba_or_with_few_weights_products_are_those_of_pytorch(monkeyp
 def test_with_many_inputs_few_weights_are_worth_it_too(monkeypatch):
     network = made("post")
     monkeypatch.setattr(pack, "WORTH", 1)
-    assert not parts(ready(network, inputs=pack.MANY - 1), LoopedInt8)
-    assert parts(ready(network, inputs=pack.MANY), LoopedInt8)
+    assert not parts(ready(network, inputs=loops.MANY - 1), LoopedInt8)
+    assert parts(ready(network, inputs=loops.MANY), LoopedInt8)
     floats = build("transformer", **WIDE)
-    assert not parts(ready(floats, inputs=pack.MANY), LoopedInt8)
+    assert not parts(ready(floats, inputs=loops.MANY), LoopedInt8)
 
 
 def test_numba_that_cannot_be_imported_is_told_and_done_without(monkeypatch):

@@ -6,7 +6,7 @@ from io import BytesIO
 from json import dumps
 from pathlib import Path
 
-from sublayer.tasks import Result
+from sublayer.data.result import Result
 from sublayer.training.answering import Form
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sublayer.cli.loading import loading
+
+if TYPE_CHECKING:
+    from sublayer.tasks import Predictor
+    from sublayer.training.planned import PlannedPredictor
 
 
 def predict(
@@ -46,7 +50,6 @@ def predict(
         from sublayer.data.files import text_lines
         from sublayer.training.answering import Answering, Inputs, asked_of, shared
         from sublayer.training.target import Target
-        from sublayer.training.team import load_team
 
     target = Target.of(output, input)
     if resume and target.file is None:
@@ -54,7 +57,7 @@ def predict(
     with shared(target.file) as share:
         keys = read_changes(changes or [])
         inputs = Inputs.of_file(input) if input else Inputs(text_lines(sys.stdin.buffer, "stdin"))
-        predictor = load_team(run, keys, device=device, inputs=inputs.count or 1)
+        predictor = _loaded(run, keys, device, inputs.count or 1, n_best)
         if n_best == 1 and not json and target.is_terminal():
             inputs, only = inputs.if_one()
             if only is not None:
@@ -71,6 +74,20 @@ def predict(
                 answering.to_file(inputs, target.file, asked, resume=resume, share=share)
     if predictor.shortened:
         print(f"sublayer: too long and cut: {predictor.shortened} inputs", file=sys.stderr)
+
+
+def _loaded(
+    run: Path, keys: dict[str, Any], device: str, inputs: int, n: int
+) -> PlannedPredictor | Predictor:
+    """The model, without PyTorch where that is possible: to import it takes most of a second."""
+    with loading():
+        from sublayer.training.planned import load_planned
+    planned = load_planned(run, keys, device=device, inputs=inputs, n=n)
+    if planned is not None:
+        return planned
+    with loading():
+        from sublayer.training.team import load_team
+    return load_team(run, keys, device=device, inputs=inputs)
 
 
 def _show(pieces: Iterator[str]) -> None:

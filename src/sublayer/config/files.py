@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from sublayer.config.errors import explain
 from sublayer.config.registry import nearest
-from sublayer.config.schema import Recipe
+from sublayer.config.schema import Generation, Recipe
 
 # ---- recipes -------------------------------------------------------------------------------------
 
@@ -79,6 +79,18 @@ def read_changes(overrides: Sequence[str], **given: Any) -> dict[str, Any]:
     for override in overrides:
         lay_over(table, *read_override(override))
     return table
+
+
+def changed(generation: Generation, changes: Mapping[str, Any]) -> Generation:
+    """How outputs are found, with other values for some keys.
+
+    Raises:
+        ValueError: a key is unknown or a value out of range.
+    """
+    try:
+        return Generation.model_validate(generation.model_dump() | dict(changes))
+    except ValidationError as error:
+        raise explain(error, Generation, lambda key: "generation") from None
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:

@@ -15,7 +15,8 @@ from sublayer.generation.batches import in_place
 from sublayer.generation.continuations import best_continuations, from_logits
 from sublayer.generation.decoding import Decoding
 from sublayer.generation.hypothesis import Hypothesis, LengthPenalty, Searching, SearchOptions
-from sublayer.generation.logits import NEVER, Past, check_numbers
+from sublayer.generation.logits import NEVER, Past
+from sublayer.generation.numbers import check_numbers
 from sublayer.generation.pieces import Pieces
 from sublayer.generation.stopping import Stops
 

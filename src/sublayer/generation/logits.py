@@ -8,10 +8,9 @@ transformers.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from math import isnan
 from typing import NamedTuple, final
 
 import torch
@@ -200,19 +199,6 @@ class Rules:
 
 
 NO_RULES = Rules()
-
-
-def check_numbers(logprobs: Iterable[float]) -> None:
-    """That log-probabilities of what was chosen are numbers.
-
-    Raises:
-        ValueError: one is none: some weight, or what came of the weights, is infinite or no number.
-    """
-    if any(map(isnan, logprobs)):
-        raise ValueError(
-            "the model gives no numbers (NaN) for what comes next: its training diverged, or its "
-            "weights are damaged"
-        )
 
 
 def temperature(logits: Tensor, t: float) -> Tensor:

@@ -12,7 +12,8 @@ from sublayer.generation.batches import in_place
 from sublayer.generation.decoding import Decoding
 from sublayer.generation.greedy import Chosen
 from sublayer.generation.hypothesis import Hypothesis, LengthPenalty, Searching
-from sublayer.generation.logits import NEVER, NO_RULES, Past, Rules, check_numbers
+from sublayer.generation.logits import NEVER, NO_RULES, Past, Rules
+from sublayer.generation.numbers import check_numbers
 from sublayer.generation.stopping import Stops
 
 Choose = Callable[[Tensor, Tensor, Sequence[int]], Chosen]

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from sublayer.loops.compiled import Array, compiled, inlined
-from sublayer.loops.instructions import LINE, fetch
+from sublayer.loops.compiled import compiled, inlined
+from sublayer.loops.instructions import fetch
 from sublayer.loops.numbers import exp, narrow, wide
+from sublayer.loops.tables import LINE, Array
 
 AHEAD = 256
 """Vectors that are asked for ahead: of longer streams a processor takes care by itself."""
@@ -102,6 +103,24 @@ def _put(heads: Array, row: int, j: int, head: int, kept: Array, group: int, slo
 
 
 @compiled
+def put_share(
+    part: int, parts: int, heads: Array, h: int, keys: Array, values: Array, past: int
+) -> None:
+    """New keys and values, behind `h` queries of `b n (h + 2g) d`, go where those of the past are.
+
+    That is `b g k d`, from slot `past` on. One of `parts` threads does those that it will attend
+    to; where there are only queries, nothing.
+    """
+    b, n, g = heads.shape[0], heads.shape[1], keys.shape[1]
+    n_new = n if heads.shape[2] > h else 0
+    for unit in range(b * g * part // parts, b * g * (part + 1) // parts):
+        row, group = unit // g, unit % g
+        for j in range(n_new):
+            _put(heads, row, j, h + group, keys, group, past + j)
+            _put(heads, row, j, h + g + group, values, group, past + j)
+
+
+@compiled
 def attend_share(
     part: int,
     parts: int,
@@ -112,23 +131,19 @@ def attend_share(
     seen: Seen,
     out: Array,
 ) -> None:
-    """Queries, and new keys and values behind them, `b n (h + 2g) d` -> mixtures `b n h d`.
+    """Queries, the first of `b n h.. d`, and what they see of `b g k d` -> mixtures `b n h d`.
 
-    The keys and values of the past, `b g k d`, are written on from slot `past`. Where `heads` are
-    only the queries nothing is written. One of `parts` threads does whole groups of heads, so that
-    nobody waits for keys.
+    One of `parts` threads does whole groups of heads, so that nobody waits for keys; those of the
+    `past` are asked for ahead.
     """
     b, n, h, d = out.shape
-    g, n_new, scale = keys.shape[1], n if heads.shape[2] > h else 0, np.float32(1 / np.sqrt(d))
+    g, scale = keys.shape[1], np.float32(1 / np.sqrt(d))
     room, slots = np.empty(seen.shape[2], np.float32), np.empty(seen.shape[2], np.int32)
     query, mixed = np.empty(d, np.float32), np.empty(d, np.float32)
     n_asking = n * (h // g)
     lines = (min(past, AHEAD) * keys.strides[2] + LINE - 1) // LINE
     for unit in range(b * g * part // parts, b * g * (part + 1) // parts):
         row, group = unit // g, unit % g
-        for j in range(n_new):
-            _put(heads, row, j, h + group, keys, group, past + j)
-            _put(heads, row, j, h + g + group, values, group, past + j)
         for j in range(n):
             of, by = row % seen.shape[0], j % seen.shape[1]
             n_seen = seen[of, by, 0]

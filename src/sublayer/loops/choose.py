@@ -5,8 +5,9 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from sublayer.loops.compiled import Array, compiled, compiled_for_threads, n_threads
+from sublayer.loops.compiled import compiled, compiled_for_threads, n_threads
 from sublayer.loops.numbers import exp, ordered, unordered
+from sublayer.loops.tables import Array
 
 BLOCK = 64
 """Tokens of which the largest logit is known: most blocks hold nothing that is wanted."""
@@ -70,7 +71,7 @@ def _put_in(value: float, place: int, values: Array, places: Array) -> None:
 
 
 @compiled
-def _choose(
+def choose(
     text: int,
     totals: Array,
     logits: Array,
@@ -100,7 +101,7 @@ def _choose(
 
 
 @compiled
-def _measure(part: int, parts: int, logits: Array, tops: Array, norms: Array) -> tuple[int, int]:
+def measure(part: int, parts: int, logits: Array, tops: Array, norms: Array) -> tuple[int, int]:
     """The rows of one of `parts` threads, surveyed and added up."""
     first, last = len(logits) * part // parts, len(logits) * (part + 1) // parts
     _survey(logits, first, last, tops)
@@ -118,9 +119,9 @@ def _rank_alone(
     values: Array,
     places: Array,
 ) -> None:
-    _measure(0, 1, logits, tops, norms)
+    measure(0, 1, logits, tops, norms)
     for text in range(len(totals)):
-        _choose(text, totals, logits, tops, norms, never, values, places)
+        choose(text, totals, logits, tops, norms, never, values, places)
 
 
 @compiled_for_threads
@@ -136,10 +137,10 @@ def _rank_together(
 ) -> None:
     n_texts = len(totals)
     for part in numba.prange(parts):
-        _measure(part, parts, logits, tops, norms)
+        measure(part, parts, logits, tops, norms)
     for part in numba.prange(parts):
         for text in range(n_texts * part // parts, n_texts * (part + 1) // parts):
-            _choose(text, totals, logits, tops, norms, never, values, places)
+            choose(text, totals, logits, tops, norms, never, values, places)
 
 
 def best_continuations(
@@ -167,7 +168,7 @@ def best_continuations(
 def _take(
     part: int, parts: int, logits: Array, allowed: Array, tops: Array, norms: Array, tokens: Array
 ) -> None:
-    first, last = _measure(part, parts, logits, tops, norms)
+    first, last = measure(part, parts, logits, tops, norms)
     _survey(allowed, first, last, tops)
     _largest(allowed, first, last, tops, tokens)
 

@@ -13,17 +13,14 @@ from threading import local
 from typing import Any
 
 import numba
-import torch
 from llvmlite import binding
 from numba.core import event
-from numpy.typing import NDArray
 
 config: Any = numba.config
 config.THREADING_LAYER = "omp"  # PyTorch's own threads: others would wait for these
 FAST = {"reassoc", "contract", "nsz"}
 """Sums may be taken in any order, as vectors do; NaN and infinity stay what they are."""
 
-Array = NDArray[Any]
 Loop = Callable[..., Any]
 
 
@@ -35,6 +32,11 @@ def compiled(loop: Loop) -> Loop:
 def inlined(loop: Loop) -> Loop:
     """A loop that becomes part of those that call it: to hand over four arrays takes 20 ns."""
     return _made(loop, inline="always")
+
+
+def compiled_for_c(signature: str) -> Callable[[Loop], Any]:
+    """A loop as a function of C, that needs no Python while it goes on."""
+    return numba.cfunc(signature, fastmath=FAST, error_model="numpy")
 
 
 def compiled_for_threads(loop: Loop) -> Loop:
@@ -76,6 +78,8 @@ def n_threads() -> int:
 
     They are the same threads, and numba's first look at them changes how many PyTorch takes.
     """
+    import torch  # whoever has loops of several threads has it; those of one go without
+
     threads = torch.get_num_threads()
     if threads == 1 or not _share_threads():
         return 1

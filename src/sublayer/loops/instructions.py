@@ -9,10 +9,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-LINE = 64
-"""Bytes that come from memory together, and bytes of a register."""
-ROWS, WIDTH = 6, 64
-"""Rows and columns of a tile: its sums fill 24 of the 32 registers."""
+from sublayer.loops.tables import LINE, WIDTH
+
+ROWS = 6
+"""Of a tile: its sums fill 24 of the 32 registers."""
 QUADS = WIDTH * 4 // LINE
 """Registers with four numbers each of all columns."""
 I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
@@ -42,6 +42,19 @@ def _pointing(typing: Any, address: Any) -> Any:
 
 
 place: Any = intrinsic(_pointing)
+
+
+def _claiming(typing: Any, address: Any) -> Any:
+    """The int64 at an address, which is one more from then on, for no two threads the same."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        counter = builder.inttoptr(args[0], I64.as_pointer())
+        return builder.atomic_rmw("add", counter, I64(1), "monotonic")
+
+    return types.int64(types.intp), generate
+
+
+claim: Any = intrinsic(_claiming)
 
 
 def _fetch(builder: Any, address: Any) -> None:

@@ -6,44 +6,19 @@ is multiplied by one block of rows after another, the next tile is asked for.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numba
 import numpy as np
-import torch
 from numba.np.numpy_support import carray
 
-from sublayer.loops.compiled import Array, compiled, compiled_for_threads, inlined, n_threads
-from sublayer.loops.instructions import LINE, QUADS, ROWS, WIDTH, place, sum_all, sum_part
+from sublayer.loops.compiled import compiled, compiled_for_threads, inlined, n_threads
+from sublayer.loops.instructions import QUADS, ROWS, place, sum_all, sum_part
 from sublayer.loops.numbers import ordered, unordered
+from sublayer.loops.tables import LINE, WIDTH, Array, Product
 
 FEW = 8
 """Rows up to which one thread sees to what is done row by row."""
-LONGEST = 1 << 16
-"""Weights of a column whose sum fits."""
 FEWEST = 1 << 15
 """Weights from which on a second thread is worth waking."""
-
-
-class Product(NamedTuple):
-    """A linear layer: max(x W^T + b, least)."""
-
-    tiles: Array
-    """W, `t k/4 WIDTH 4`."""
-    columns: Array
-    """What each column needs, `3 t WIDTH`: the sum of its weights, their scale, its bias."""
-    least: np.float32
-
-
-def tiled(weight: Array) -> Array:
-    """Weights `out in` (int8) as tiles `t k/4 WIDTH 4`; what is missing of the last is 0."""
-    n, k = weight.shape
-    assert k <= LONGEST
-    whole = np.zeros((-(-n // WIDTH) * WIDTH, -(-k // 4) * 4), np.int8)
-    whole[:n, :k] = weight
-    tiles = torch.from_numpy(whole).view(-1, WIDTH, whole.shape[1] // 4, 4).transpose(1, 2)
-    # memory of PyTorch begins with a line, so that no register is loaded from two
-    return tiles.clone(memory_format=torch.contiguous_format).numpy()
 
 
 @compiled

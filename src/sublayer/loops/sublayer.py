@@ -14,59 +14,16 @@ import numba
 import numpy as np
 from numba.np.numpy_support import carray
 
-from sublayer.loops.attend import Seen, attend_share
-from sublayer.loops.compiled import Array, compiled, compiled_for_threads, n_threads
-from sublayer.loops.instructions import WIDTH, place
+from sublayer.loops.attend import Seen, attend_share, put_share
+from sublayer.loops.compiled import compiled, compiled_for_threads, n_threads
+from sublayer.loops.instructions import place
 from sublayer.loops.numbers import gated
-from sublayer.loops.product import FEW, Product, multiply_share, round_rows
+from sublayer.loops.product import FEW, multiply_share, round_rows
+from sublayer.loops.tables import GELU_TANH, SILU, WIDTH, Array, Layer, Product
 
-NO_ACT, SILU, GELU_TANH = range(3)
-"""What is between two products that is no part of the first; GELU by its tanh."""
 SLOPE, BEND = np.float32(2 * np.sqrt(2 / np.pi)), np.float32(0.044715)
 FIRST, SECOND, PHASES = 1, 4, 6
 """The phases that are products, and how many there are."""
-LAYERS = np.dtype(
-    [
-        ("norm", np.intp),
-        ("eps", np.float32),
-        ("is_post", np.bool_),
-        ("tiles", np.intp),
-        ("n_tiles", np.intp),
-        ("steps", np.intp),
-        ("columns", np.intp),
-        ("least", np.float32),
-        ("last_tiles", np.intp),
-        ("n_last_tiles", np.intp),
-        ("last_steps", np.intp),
-        ("last_columns", np.intp),
-        ("act", np.intp),
-        ("n_heads", np.intp),
-        ("n_groups", np.intp),
-        ("is_cross", np.bool_),
-    ],
-    align=True,
-)
-"""Sublayers: a `Layer` each, its arrays by address, and how many heads of queries and of keys."""
-PASTS = np.dtype([("keys", np.intp), ("values", np.intp), ("slots", np.intp), ("length", np.intp)])
-"""What they attend to: keys and values `b g slots d` by their addresses; zeros for no attention."""
-
-
-class Layer(NamedTuple):
-    """Two products and a LayerNorm."""
-
-    norm: Array
-    """Weight and bias, `2 m`."""
-    eps: np.float32
-    is_post: bool
-    """Whether the norm comes after the sum, in place of before the sublayer."""
-    tiles: Array
-    columns: Array
-    least: np.float32
-    """Of the first product, as in `Product`."""
-    last_tiles: Array
-    last_columns: Array
-    """Of the second."""
-    act: int
 
 
 class Past(NamedTuple):
@@ -79,22 +36,8 @@ class Past(NamedTuple):
     n_heads: int
 
 
-def line_of(
-    layer: Layer, n_heads: int = 0, n_groups: int = 0, *, is_cross: bool = False
-) -> tuple[Any, ...]:
-    """A line of LAYERS."""
-    tiles, columns, last_tiles, last_columns = (
-        array.ctypes.data
-        for array in (layer.tiles, layer.columns, layer.last_tiles, layer.last_columns)
-    )
-    first, last = (tiles, *layer.tiles.shape[:2]), (last_tiles, *layer.last_tiles.shape[:2])
-    norm = layer.norm.ctypes.data, layer.eps, layer.is_post
-    products = *first, columns, layer.least, *last, last_columns
-    return (*norm, *products, layer.act, n_heads, n_groups, is_cross)
-
-
 @compiled
-def _normalize(x: Array, first: int, last: int, norm: Array, eps: float) -> None:
+def normalize(x: Array, first: int, last: int, norm: Array, eps: float) -> None:
     """Rows in place, by which a compiler sees that nothing overlaps."""
     n = x.shape[1]
     for row in range(first, last):
@@ -111,14 +54,15 @@ def _normalize(x: Array, first: int, last: int, norm: Array, eps: float) -> None
 
 
 @compiled
-def _add(x: Array, first: int, last: int, out: Array) -> None:
+def add(x: Array, first: int, last: int, out: Array) -> None:
+    """Rows to those of `out`."""
     for row in range(first, last):
         for i in range(x.shape[1]):
             out[row, i] += x[row, i]
 
 
 @compiled
-def _activate(x: Array, first: int, last: int, act: int) -> None:
+def activate(x: Array, first: int, last: int, act: int) -> None:
     """Numbers in place: Hendrycks & Gimpel 2016, "GELU"; SiLU of its section 4."""
     if act == SILU:
         for i in range(first, last):
@@ -141,7 +85,7 @@ def _room(x: Array, of: Any) -> tuple[Array, Array, Array, Array, Array]:
 
 
 @compiled
-def _layer(of: Any, m: int) -> Layer:
+def layer_of(of: Any, m: int) -> Layer:
     """A line of LAYERS as arrays."""
     tiles = carray(place(of.tiles), (of.n_tiles, of.steps, WIDTH, 4), np.int8)
     columns = carray(place(of.columns), (3, of.n_tiles, WIDTH), np.float32)
@@ -176,7 +120,7 @@ def _phase(
 ) -> None:
     """A thread's part of a phase of sublayer `i`."""
     layers, pasts, own, others = tables
-    layer = _layer(layers[i], x.shape[2])
+    layer = layer_of(layers[i], x.shape[2])
     past = _past(pasts[i], layers[i], len(x), own, others)
     inner, mixed, numbers, later, rounding = room
     b, n, m = x.shape
@@ -188,7 +132,7 @@ def _phase(
             round_rows(stream, first, last, numbers, rounding)
         else:
             ended[first:last] = stream[first:last]
-            _normalize(ended, first, last, layer.norm, layer.eps)
+            normalize(ended, first, last, layer.norm, layer.eps)
             round_rows(ended, first, last, numbers, rounding)
     elif phase == FIRST:
         by = Product(layer.tiles, layer.columns, layer.least)
@@ -198,20 +142,21 @@ def _phase(
             d = mixed.shape[1] // past.n_heads
             heads = inner.reshape((b, n, inner.shape[1] // d, d))
             to = mixed.reshape((b, n, past.n_heads, d))
+            put_share(part, parts, heads, past.n_heads, past.keys, past.values, past.length)
             attend_share(part, parts, heads, past.keys, past.values, past.length, past.seen, to)
         else:
             flat = inner.reshape(inner.size)
             begin, end = inner.size * part // parts, inner.size * (part + 1) // parts
-            _activate(flat, begin, end, layer.act)
+            activate(flat, begin, end, layer.act)
     elif phase == 3:
         round_rows(mixed if past.n_heads else inner, first, last, later, rounding)
     elif phase == SECOND:
         by = Product(layer.last_tiles, layer.last_columns, np.float32(-np.inf))
         multiply_share(part, parts, later, rounding, by, ended)
     else:
-        _add(stream, first, last, ended)
+        add(stream, first, last, ended)
         if layer.is_post:
-            _normalize(ended, first, last, layer.norm, layer.eps)
+            normalize(ended, first, last, layer.norm, layer.eps)
 
 
 @compiled

@@ -29,17 +29,19 @@ from sublayer.layers.frame import Frame
 from sublayer.layers.packed import Act
 from sublayer.layers.state import State
 from sublayer.loops.attend import Seen, listed
-from sublayer.loops.compiled import Array
-from sublayer.loops.product import FEWEST, Product, product, tiled
-from sublayer.loops.sublayer import (
+from sublayer.loops.product import FEWEST, product
+from sublayer.loops.sublayer import sublayers
+from sublayer.loops.tables import (
     GELU_TANH,
     LAYERS,
     NO_ACT,
     PASTS,
     SILU,
+    Array,
     Layer,
+    Product,
     line_of,
-    sublayers,
+    tiled,
 )
 
 FEW = 64

@@ -50,8 +50,6 @@ WORTH = 1_000_000
 WORTH_LOOPS = 10_000_000
 """Weights in eight bits from which on loops are worth what they cost: half a second of a start, and
 80 MB of a process."""
-MANY = 1_000
-"""Inputs from which on they are so for any network that is packed."""
 
 
 def best_dtype() -> torch.dtype:
@@ -79,7 +77,7 @@ class _How:
 def is_worth_loops(network: nn.Module, inputs: int = 1) -> bool:
     """Whether layers in eight bits, if there are any, have enough to do to wait for loops."""
     layers = [part for part in network.modules() if isinstance(part, Int8Linear)]
-    least = WORTH_LOOPS if inputs < MANY else 1
+    least = WORTH_LOOPS if inputs < loops.MANY else 1
     return sum(layer.weight.numel() for layer in layers) >= least
 
 

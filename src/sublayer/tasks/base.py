@@ -17,6 +17,7 @@ from sublayer.config.schema import Evaluation, Generation, Recipe
 from sublayer.data.batch import Row, Step
 from sublayer.data.example import Example
 from sublayer.data.order import BucketOrder, Order, cut
+from sublayer.data.result import Result as Result
 from sublayer.data.store import Store
 from sublayer.metrics import Bucket, Score
 from sublayer.objectives.base import Objective
@@ -33,14 +34,6 @@ Progress = Callable[[int], None]
 
 CHUNK = 2_000
 """Examples encoded at a time."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """One answer: `text` for people, `fields` for machines."""
-
-    text: str
-    fields: dict[str, Any]
 
 
 class Predictor(ABC):

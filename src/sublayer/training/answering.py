@@ -5,19 +5,16 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import distributed
+from typing import Any, Protocol
 
 from sublayer.data.files import lines, opened, text_lines
-from sublayer.tasks import Predictor, Result
+from sublayer.data.result import Result
 from sublayer.training.part import Part, join
 from sublayer.training.target import is_pipe, replaceable
 
@@ -27,6 +24,18 @@ ONLY_HOW = {"batch_tokens", "workers"}
 """Keys of [generation] that say how answers are come by, not what they are."""
 PATIENCE = timedelta(days=30)
 """How long a process waits for the others: their shares may take longer than its own by much."""
+
+
+class Answers(Protocol):
+    """What answers: a `tasks.Predictor`, or one that does without PyTorch."""
+
+    first: int
+    """The number of the first input in what all are part of."""
+
+    def results(
+        self, inputs: Sequence[str], n: int = 1, progress: Callable[[int], None] | None = None
+    ) -> list[list[Result]]:
+        """The `n` best answers to each input, best first; fewer where there are no more."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,9 @@ def shared(output: Path | None) -> Iterator[Share]:
         return
     if output is None:
         raise ValueError("several processes write a file: name it with --output")
+    import torch
+    from torch import distributed
+
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     distributed.init_process_group("gloo", timeout=PATIENCE)
@@ -134,7 +146,7 @@ def asked_of(model: Path, keys: Mapping[str, Any]) -> dict[str, Any]:
 class Answering:
     """A model at work on inputs, `n` answers to each; `progress` hears how many are done of all."""
 
-    predictor: Predictor
+    predictor: Answers
     form: Form
     n: int = 1
     progress: Callable[[int, int | None], None] = lambda done, count: None
@@ -187,9 +199,7 @@ class Answering:
         """Make the parts the one file, by the first process, when all are done."""
         rows = part.inputs
         if share.processes > 1:
-            total = torch.tensor(part.inputs)
-            distributed.all_reduce(total)  # waits for all
-            rows = int(total)
+            rows = _sum_of_all(part.inputs)
         if share.rank:
             return
         head = self.form.head(rows, sum(file.stat().st_size for file in files))
@@ -226,6 +236,15 @@ class Answering:
             done += len(chunk)
         if not done:
             self.predictor.results([], self.n)  # wrong options are told of without inputs too
+
+
+def _sum_of_all(number: int) -> int:
+    """Of all processes, for which it waits."""
+    import torch
+
+    total = torch.tensor(number)
+    torch.distributed.all_reduce(total)
+    return int(total)
 
 
 def _refuse_others(output: Path, own: list[Path]) -> None:

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sublayer.config.files import atomic_folder, check_new
+from sublayer.config.files import atomic_folder, atomic_write, check_new
+from sublayer.config.plan import PLAN, plan_text
 from sublayer.data.example import Example
 from sublayer.data.source import Split
 from sublayer.metrics import Score
 from sublayer.models.hub import QUANTIZATION, load_network, network_tensors, write_tensors
+from sublayer.surgery.plan import plan_of
 from sublayer.surgery.quantize import (
     Weights,
     has_quantized,
@@ -72,6 +74,8 @@ def quantize_run(source: Path, target: Path, weights: Weights) -> None:
                 shutil.copyfile(file, folder / file.name)
         write_tensors(network_tensors(network), folder / run.weights.name)
         write_quantization(weights, folder)
+        if plan := plan_of(network):
+            atomic_write(folder / PLAN, plan_text(plan))
 
 
 def quantize_and_measure(

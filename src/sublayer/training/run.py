@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import nn
 
-from sublayer.config.errors import explain
-from sublayer.config.files import load_json, load_recipe
+from sublayer.config.files import changed, load_json, load_recipe
 from sublayer.config.schema import Generation, Recipe
 from sublayer.models.hub import load_network
 from sublayer.models.huggingface import read_network
@@ -178,18 +176,6 @@ def _load_foreign(
     given = changed(Generation(), generation_of(body_folder(beside)))
     generation = changed(given, changes)
     return predictor_of(network.to(pick_device(device)), beside, generation), generation
-
-
-def changed(generation: Generation, changes: Mapping[str, Any]) -> Generation:
-    """How outputs are found, with other values for some keys.
-
-    Raises:
-        ValueError: a key is unknown or a value out of range.
-    """
-    try:
-        return Generation.model_validate(generation.model_dump() | dict(changes))
-    except ValidationError as error:
-        raise explain(error, Generation, lambda key: "generation") from None
 
 
 def set_threads(threads: int) -> None:
