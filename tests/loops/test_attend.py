@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sublayer.loops.attend import attend_share, listed
+from sublayer.loops.attend import attend_share, listed, put_share
 
 CASES = {
     "one token": (1, 1, 4, 4, 32, 11),
@@ -21,6 +21,7 @@ CASES = {
 def attended(heads, keys, values, past, seen, n_heads, parts=1):
     out = np.full((*heads.shape[:2], n_heads, heads.shape[3]), np.nan, np.float32)
     for part in range(parts):
+        put_share(part, parts, heads, n_heads, keys, values, past)
         attend_share(part, parts, heads, keys, values, past, seen, out)
     return torch.from_numpy(out)
 

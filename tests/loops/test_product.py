@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from sublayer.loops.compiled import multiplies_bytes
-from sublayer.loops.product import Product, product, round_rows, tiled
+from sublayer.loops.product import product, round_rows
+from sublayer.loops.tables import Product, tiled
 from sublayer.surgery.looped import LoopedInt8
 
 pytestmark = pytest.mark.skipif(not multiplies_bytes(), reason="no sums of bytes on this CPU")

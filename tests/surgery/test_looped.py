@@ -24,7 +24,7 @@ from sublayer.surgery.quantize import quantize
 
 pytestmark = pytest.mark.skipif(not has_loops(), reason="no loops here")
 if has_loops():
-    from sublayer.loops import compiled, sublayer
+    from sublayer.loops import compiled, sublayer, tables
     from sublayer.loops.product import round_rows
     from sublayer.surgery import looped
     from sublayer.surgery.looped import Apart, Looped, LoopedInt8
@@ -98,12 +98,12 @@ def test_sublayers_that_are_known_become_one_loop():
 def test_what_is_between_two_products_is_that_of_pytorch():
     x = torch.linspace(-30, 30, 20_001)
     for act, expected in (
-        (sublayer.NO_ACT, x),
-        (sublayer.SILU, F.silu(x)),
-        (sublayer.GELU_TANH, F.gelu(x, approximate="tanh")),
+        (tables.NO_ACT, x),
+        (tables.SILU, F.silu(x)),
+        (tables.GELU_TANH, F.gelu(x, approximate="tanh")),
     ):
         found = x.clone()
-        sublayer._activate(found.numpy(), 0, len(x), act)
+        sublayer.activate(found.numpy(), 0, len(x), act)
         torch.testing.assert_close(found, expected, atol=2e-6, rtol=1e-5)
     for name in ("gpt", "silu"):
         fast = packed(made(name), by_loops=True)

@@ -5,15 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from sublayer.cli.loading import loading
-
-if TYPE_CHECKING:
-    from sublayer.tasks import Predictor
-    from sublayer.training.planned import PlannedPredictor
+from sublayer.cli.loading import load_answers, loading
 
 
 def predict(
@@ -57,7 +53,7 @@ def predict(
     with shared(target.file) as share:
         keys = read_changes(changes or [])
         inputs = Inputs.of_file(input) if input else Inputs(text_lines(sys.stdin.buffer, "stdin"))
-        predictor = _loaded(run, keys, device, inputs.count or 1, n_best)
+        predictor = load_answers(run, keys, device=device, inputs=inputs.count or 1, n=n_best)
         if n_best == 1 and not json and target.is_terminal():
             inputs, only = inputs.if_one()
             if only is not None:
@@ -74,20 +70,6 @@ def predict(
                 answering.to_file(inputs, target.file, asked, resume=resume, share=share)
     if predictor.shortened:
         print(f"sublayer: too long and cut: {predictor.shortened} inputs", file=sys.stderr)
-
-
-def _loaded(
-    run: Path, keys: dict[str, Any], device: str, inputs: int, n: int
-) -> PlannedPredictor | Predictor:
-    """The model, without PyTorch where that is possible: to import it takes most of a second."""
-    with loading():
-        from sublayer.training.planned import load_planned
-    planned = load_planned(run, keys, device=device, inputs=inputs, n=n)
-    if planned is not None:
-        return planned
-    with loading():
-        from sublayer.training.team import load_team
-    return load_team(run, keys, device=device, inputs=inputs)
 
 
 def _show(pieces: Iterator[str]) -> None:

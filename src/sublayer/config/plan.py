@@ -72,6 +72,8 @@ class Plan(Section):
     head: str
     max_length: int | None = None
     """The longest sequence there are places for."""
+    n_tensors: int
+    """Of all: a bias that is missing is not one that was never there."""
 
 
 def read_plan(folder: Path) -> Plan | None:

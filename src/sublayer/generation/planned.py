@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import nan
 from threading import Thread
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 
@@ -78,19 +78,22 @@ class Planned:
         try:
             for thread in threads:
                 thread.start()
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(LOOK)
-                    done = int(job.done.sum())
-                    if done > told:
-                        progress(done - told)
-                    told = done
+            while alive := [thread for thread in threads if thread.is_alive()]:
+                alive[0].join(LOOK)
+                told += _tell(progress, int(job.done.sum()) - told)
+            _tell(progress, int(job.done.sum()) - told)
         finally:
             job.stop[0] = 1
             for thread in threads:
                 if thread.ident is not None:
                     thread.join()
         return job.results()
+
+
+def _tell(progress: Callable[[int], None], done: int) -> int:
+    if done:
+        progress(done)
+    return done
 
 
 class _Job:
@@ -104,48 +107,51 @@ class _Job:
         start: int,
         stops: Stops,
     ) -> None:
-        (end,) = stops.ends
-        n, longest_of_all = len(sources), weights.plan.max_length
+        n, (end,) = len(sources), stops.ends
+        self._held: list[Any] = []  # arrays of which only the addresses are told
+        self.told = np.zeros(1, TOLD)
+        self.address = int(self.told.ctypes.data)
         self.order = sorted(range(n), key=lambda i: -len(sources[i]))
         lengths = np.array([len(sources[i]) for i in self.order], np.int64)
-        self.ids = np.concatenate([np.array(sources[i], np.int64) for i in self.order])
-        _check_ids(self.ids, weights.n_source)
+        ids = np.concatenate([np.array(sources[i], np.int64) for i in self.order])
+        _check_ids(ids, weights.n_source)
         _check_ids(np.array([start, end]), weights.n_target)
-        self.starts = np.concatenate([[0], np.cumsum(lengths)])
         limits = np.full(n, asked.max_length) if asked.max_length else lengths + 50
-        if longest_of_all is not None:
-            limits = np.minimum(limits, longest_of_all)
-        self.limits = limits.astype(np.int64)
+        limits = np.minimum(limits, weights.plan.max_length or limits.max()).astype(np.int64)
         longest = int(limits.max())
-        self.never = np.array(stops.never, np.int64)
-        self.penalty = ((5 + np.arange(longest + 1)) / 6) ** asked.length_penalty
+        self.told["network"], positions = weights.told(int(lengths.max()), longest)
+        self._held.append(positions)
         self.n_threads = min(asked.threads, n)
-        share = -(-int(lengths.sum()) // self.n_threads)
+        share = -(-len(ids) // self.n_threads)
         at_once = min(asked.at_once // asked.beam, share)
-        self.found = np.empty((n, asked.n_best, longest), np.int32)
-        self.best = np.zeros((n, asked.n_best), HYPOTHESES)
-        self.best["score"] = -np.inf
-        self.n_found, self.done = np.zeros(n, np.int64), np.zeros(self.n_threads, np.int64)
-        self.next, self.stop, self.broken = (np.zeros(1, np.int64) for _ in range(3))
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        self._tell("texts", ids=ids, n_ids=len(ids), starts=starts)
+        self._tell("texts", limits=limits, n=n, at_once=at_once)
+        self.told["n_places"] = min(n, max(1, at_once // int(lengths.min())))
+        never = np.array(stops.never, np.int64)
+        penalty = ((5 + np.arange(longest + 1)) / 6) ** asked.length_penalty
         enough = np.inf if asked.patience is None else asked.patience * asked.beam
-        told = np.zeros(1, TOLD)
-        told["network"] = weights.record(int(lengths.max()), longest)
-        told["texts"] = (
-            _at(self.ids),
-            len(self.ids),
-            *map(_at, (self.starts, self.limits)),
-            n,
-            at_once,
-        )
-        told["options"] = (
-            *(asked.beam, start, end, _at(self.never), len(self.never), _at(self.penalty)),
-            *(longest, enough),
-        )
-        told["found"] = (*map(_at, (self.found, self.best, self.n_found)), asked.n_best)
-        shared = map(_at, (self.next, self.stop, self.broken, self.done))
-        told["shared"] = (*shared, self.n_threads)
-        told["n_places"] = min(n, max(1, at_once // int(lengths.min())))
-        self.told, self.address = told, _at(told)
+        self._tell("options", width=asked.beam, enough=enough, start=start, end=end)
+        self._tell("options", never=never, n_never=len(never), penalty=penalty, longest=longest)
+        self._make_room(n, asked.n_best, longest)
+
+    def _make_room(self, n: int, n_best: int, longest: int) -> None:
+        self.ids = np.empty((n, n_best, longest), np.int32)
+        self.best = np.zeros((n, n_best), HYPOTHESES)
+        self.best["score"] = -np.inf
+        n_found, self.done = np.zeros(n, np.int64), np.zeros(self.n_threads, np.int64)
+        following, self.stop, self.broken = (np.zeros(1, np.int64) for _ in range(3))
+        self._tell("found", ids=self.ids, best=self.best, n_found=n_found, n_best=n_best)
+        self._tell("shared", next=following, stop=self.stop, broken=self.broken)
+        self._tell("shared", done=self.done, n_threads=self.n_threads)
+
+    def _tell(self, part: str, **values: Any) -> None:
+        """Arrays by their addresses, and numbers."""
+        for name, value in values.items():
+            if isinstance(value, np.ndarray):
+                self._held.append(value)
+                value = value.ctypes.data
+            self.told[part][name] = value
 
     def results(self) -> list[list[Answer]]:
         """Of each source, in their order.
@@ -158,7 +164,7 @@ class _Job:
         if self.done.sum() < len(self.order):
             raise MemoryError("there is not enough memory: give a smaller batch_tokens")
         out: list[list[Answer]] = [[] for _ in self.order]
-        for ids, best, i in zip(self.found, self.best, self.order, strict=True):
+        for ids, best, i in zip(self.ids, self.best, self.order, strict=True):
             out[i] = [
                 Answer(own[: one["length"]].tolist(), float(one["logprob"]), float(one["score"]))
                 for own, one in zip(ids, best, strict=True)
@@ -167,10 +173,7 @@ class _Job:
         return out
 
 
-def _at(array: Array) -> int:
-    return int(array.ctypes.data)
-
-
 def _check_ids(ids: Array, n: int) -> None:
-    if ids.min() < 0 or ids.max() >= n:
-        raise ValueError(f"the tokenizer has id {ids.max()}, the model only {n}")
+    for id in (ids.min(), ids.max()):
+        if not 0 <= id < n:
+            raise ValueError(f"there is no token {id}: the model has {n}")

@@ -36,55 +36,51 @@ class Shape(NamedTuple):
 
 @final
 class PlannedWeights:
-    """What the network of a plan multiplies by; `record` is told to loops, and lives as long.
+    """What the network of a plan multiplies by, which must outlive all that is told of it.
 
     Raises:
-        ValueError: a tensor is missing, of another shape than the plan needs, or of one that loops
-            do not multiply by.
+        ValueError: a tensor is missing, left over, of another shape than the plan needs, or of one
+            that loops do not multiply by.
     """
 
     def __init__(self, plan: Plan, tensors: Mapping[str, Array]) -> None:
         self.plan, self.tensors = plan, tensors
-        self.held: list[Any] = []
-        """Arrays of which only the addresses are told."""
-        self.positions: dict[str, Array] = {}
-        source, target = (self._table(words) for words in (plan.source, plan.target))
-        self.width = source[0].shape[1]
+        self._held: list[Any] = []  # arrays of which only the addresses are told
+        self._used: set[str] = set()
+        if len(tensors) != plan.n_tensors:
+            raise ValueError(f"there are {len(tensors)} tensors, but {plan.n_tensors} in the plan")
+        self.width = self._tensor(f"{plan.source.table}.weight").shape[-1]
         head, shape = self._product([plan.head])
-        self._check(shape.inputs == self.width == target[0].shape[1], plan.head)
-        self.n_source, self.n_target = len(source[0]), shape.outputs
         memory = [self._memory(s) for s in plan.decoder.sublayers if s.memory]
+        self._check(shape.inputs == self.width, plan.head)
         self._check(bool(memory), "decoder")
-        record = np.zeros((), NETWORK)
-        record["m"] = self.width
-        for name, words, (table, scales) in (
-            ("source", plan.source, source),
-            ("target", plan.target, target),
-        ):
-            own = self._address(table), self._address(scales)
-            record[name] = (*own, 0, len(table), 0, words.scale)
-        for name, stack in (("encoder", plan.encoder), ("decoder", plan.decoder)):
-            record[name] = self._stack(stack)
+        self._told = told = np.zeros((), NETWORK)
+        told["m"], told["memory"] = self.width, self._address(np.array(memory, LAYERS))
+        told["n_memory"] = len(memory)
+        told["source"], told["target"] = self._words(plan.source), self._words(plan.target)
+        told["encoder"], told["decoder"] = self._stack(plan.encoder), self._stack(plan.decoder)
         tiles, columns = self._address(head.tiles), self._address(head.columns)
-        record["head"] = (tiles, *head.tiles.shape[:2], columns, shape.outputs)
-        record["memory"] = self._address(np.array(memory, LAYERS))
-        record["n_memory"] = len(memory)
-        self._record = record
+        told["head"] = (tiles, *head.tiles.shape[:2], columns, shape.outputs)
+        self.n_source, self.n_target = int(told["source"]["n_tokens"]), shape.outputs
+        self._check(int(told["target"]["n_tokens"]) >= shape.outputs, plan.target.table)
+        self.told(1, 1)
+        for name in sorted(tensors.keys() - self._used):
+            raise ValueError(f"'{name}' is no part of the plan")
 
-    def record(self, n_source: int, n_target: int) -> Array:
-        """What is told of the network for sources and outputs of at most so many tokens.
+    def told(self, n_source: int, n_target: int) -> tuple[Array, list[Array]]:
+        """NETWORK, for sources and outputs of at most so many tokens, and what it needs to be kept.
 
         Raises:
             ValueError: it has no places for so many.
         """
-        for name, words, n in (
-            ("source", self.plan.source, n_source),
-            ("target", self.plan.target, n_target),
-        ):
-            self.positions[name] = positions = self._positions(words, n)
-            self._record[name]["positions"] = positions.ctypes.data
-            self._record[name]["n_positions"] = len(positions)
-        return self._record
+        told = self._told.copy()
+        positions = [
+            self._positions(words, n)
+            for words, n in ((self.plan.source, n_source), (self.plan.target, n_target))
+        ]
+        for side, table in zip(("source", "target"), positions, strict=True):
+            told[side]["positions"], told[side]["n_positions"] = table.ctypes.data, len(table)
+        return told, positions
 
     def _positions(self, words: Words, n: int) -> Array:
         if words.positions is None:
@@ -99,10 +95,11 @@ class PlannedWeights:
         return np.ascontiguousarray(table, np.float32)
 
     def _address(self, array: Array) -> int:
-        self.held.append(array)
+        self._held.append(array)
         return int(array.ctypes.data)
 
     def _tensor(self, name: str) -> Array:
+        self._used.add(name)
         try:
             return self.tensors[name]
         except KeyError:
@@ -113,9 +110,10 @@ class PlannedWeights:
         if not fits:
             raise ValueError(f"'{name}' is not of a shape that fits")
 
-    def _table(self, words: Words) -> tuple[Array, Array]:
-        table, scales = self._numbers(words.table)
-        return np.ascontiguousarray(table), np.ascontiguousarray(scales)
+    def _words(self, words: Words) -> tuple[Any, ...]:
+        table, scales = map(np.ascontiguousarray, self._numbers(words.table))
+        self._check(table.shape[1] == self.width, words.table)
+        return self._address(table), self._address(scales), 0, len(table), 0, words.scale
 
     def _numbers(self, name: str) -> tuple[Array, Array]:
         """Weights `out in` in eight bits, and a scale for each row."""
@@ -176,7 +174,7 @@ class PlannedWeights:
         norm, eps = self._norm(sublayer.norm), np.float32(sublayer.norm.eps)
         products = *first, last.tiles, last.columns
         layer = Layer(norm, eps, sublayer.is_post, *products, ACTS[sublayer.act])
-        self.held.append(layer)
+        self._held.append(layer)
         return line_of(layer, h, g, is_cross=bool(sublayer.memory))
 
     def _memory(self, sublayer: Sublayer) -> tuple[Any, ...]:
@@ -187,7 +185,7 @@ class PlannedWeights:
         self._check(shape.outputs % WIDTH == 0, sublayer.memory[0])
         norm = np.zeros((2, self.width), np.float32)
         layer = Layer(norm, np.float32(0), True, *both, both.tiles, both.columns, NO_ACT)
-        self.held.append(layer)
+        self._held.append(layer)
         return line_of(layer, sublayer.n_heads, g, is_cross=True)
 
 

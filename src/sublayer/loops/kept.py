@@ -1,6 +1,8 @@
-"""The search as machine code that was kept on disk: used without numba, whose start takes longer.
+"""The search as machine code that lies on disk, so that it is had without numba.
 
-numba compiles it once for a processor. LLVM alone puts it into memory.
+numba compiles it once for a processor, and keeps functions of its own too, but to import it and to
+find those again takes as long as to translate some hundred sentences. LLVM by itself puts machine
+code into memory in milliseconds.
 """
 
 from __future__ import annotations
@@ -24,23 +26,19 @@ Search = Callable[[int, int], None]
 _CALLABLE = CFUNCTYPE(None, c_ssize_t, c_ssize_t)
 _HELPERS = {"_helperlib": "numba_", "core/runtime/_nrt_python": "NRT_"}
 """What numba's machine code calls, in files of its own, and what names begin with there."""
+_TOLD = {"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_ENABLE_AVX", "NUMBA_DISABLE_JIT"}
 _engines: list[Any] = []
 """Whose memory the machine code is in."""
 
 
-def multiplies_bytes() -> bool:
-    """Whether this processor adds up products of bytes, and nobody told numba of another one."""
-    if any(name in os.environ for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")):
-        return False
-    if os.environ.get("NUMBA_ENABLE_AVX") == "0" or os.environ.get("NUMBA_DISABLE_JIT") == "1":
+def is_possible() -> bool:
+    """Whether this is a system and a processor that machine code of searches is made for.
+
+    Who told numba of another processor than this one is left alone.
+    """
+    if not sys.platform.startswith("linux") or any(name in os.environ for name in _TOLD):
         return False
     return bool(binding.get_host_cpu_features().get("avx512vnni"))
-
-
-def is_kept() -> bool:
-    """Whether there is machine code for this processor and these versions."""
-    numba = _numba()
-    return numba is not None and any(file.exists() for file in _files(numba))
 
 
 def kept_search() -> Search | None:

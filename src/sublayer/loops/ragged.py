@@ -80,13 +80,11 @@ class Places(NamedTuple):
 
 
 @compiled
-def all_of(n: int, size: int) -> Seen:
-    """The first `n` slots as what is seen, by one for all; `size` of an array of them."""
-    seen = np.zeros(size, np.int32)
+def _list_all(n: int, seen: Seen) -> None:
+    """The first `n` slots as what is seen, by one for all."""
     seen[0] = n
-    for t in range(n):
-        seen[1 + t] = t
-    return seen
+    for t in range(n + BLOCK):
+        seen[1 + t] = t if t < n else 0
 
 
 @compiled
@@ -151,7 +149,8 @@ def _attend_among(inner: Array, starts: Array, of: Any) -> Array:
         heads = inner[first:last].reshape((1, n, h + 2 * g, d))
         keys, values = np.empty((1, g, n, d), np.uint16), np.empty((1, g, n, d), np.uint16)
         put_share(0, 1, heads, h, keys, values, 0)
-        seen = all_of(n, 1 + n + BLOCK).reshape((1, 1, 1 + n + BLOCK))
+        seen = np.empty((1, 1, 1 + n + BLOCK), np.int32)
+        _list_all(n, seen[0, 0])
         out = mixed[first:last].reshape((1, n, h, d))
         attend_share(0, 1, heads, keys, values, 0, seen, out)
     return mixed
@@ -180,8 +179,7 @@ def read(network: Network, ids: Array, starts: Array) -> Array:
 def keep(network: Network, memory: Array, starts: Array, places: Places, where: Array) -> None:
     """Keys and values of sources that were read go to the places of their texts."""
     for text in range(len(starts) - 1):
-        n, size = starts[text + 1] - starts[text], places.sources.shape[1]
-        places.sources[where[text]] = all_of(n, size)
+        _list_all(starts[text + 1] - starts[text], places.sources[where[text]])
     for i in range(len(network.memory)):
         of = network.memory[i]
         layer = layer_of(of, memory.shape[1])
@@ -226,28 +224,41 @@ def open_slots(places: Places, p: int) -> bool:
     for lane in range(n_lanes):
         own, n = places.seen[p, lane], places.seen[p, lane, 0]
         own[0] = n + 1
-        own[1 + n : 1 + n + BLOCK] = places.new[p, lane]  # and fills the last block
+        for t in range(n, n + BLOCK):  # and fills the last block
+            own[1 + t] = places.new[p, lane]
     return True
+
+
+@compiled
+def _with_room(kept: Array, room: int) -> Array:
+    """Keys or values `l p g s d` with `room` in place of `s`."""
+    layers, n, g, s, d = kept.shape
+    wide = np.empty((layers, n, g, room, d), np.uint16)
+    to, of = wide.reshape((layers * n * g, room * d)), kept.reshape((layers * n * g, s * d))
+    for row in range(len(of)):
+        for i in range(of.shape[1]):
+            to[row, i] = of[row, i]
+    return wide
 
 
 @compiled
 def wider(places: Places) -> Places:
     """The same with twice as many slots."""
-    layers, n, g, old, d = places.own_keys.shape
-    keys = np.empty((layers, n, g, 2 * old, d), np.uint16)
-    values = np.empty_like(keys)
-    keys[:, :, :, :old], values[:, :, :, :old] = places.own_keys, places.own_values
-    _, w, filled = places.seen.shape
+    old = places.own_keys.shape[3]
+    n, w, filled = places.seen.shape
     seen = np.empty((n, w, filled + old), np.int32)
-    seen[:, :, :filled] = places.seen
+    for p in range(n):
+        for lane in range(w):
+            for i in range(filled):
+                seen[p, lane, i] = places.seen[p, lane, i]
     return Places(
         places.length,
         places.lanes,
         places.tokens,
         seen,
         places.new,
-        keys,
-        values,
+        _with_room(places.own_keys, 2 * old),
+        _with_room(places.own_values, 2 * old),
         places.keys,
         places.values,
         places.sources,

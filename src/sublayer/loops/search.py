@@ -111,10 +111,12 @@ def _add(
     if at == len(best):
         return
     for i in range(len(best) - 1, at, -1):
-        found.ids[text, i] = found.ids[text, i - 1]
         best[i] = best[i - 1]
+        for t in range(best[i].length):
+            found.ids[text, i, t] = found.ids[text, i - 1, t]
     n = len(ids)
-    found.ids[text, at, :n] = ids
+    for t in range(n):
+        found.ids[text, at, t] = ids[t]
     if token >= 0:
         found.ids[text, at, n] = token
         n += 1
@@ -278,8 +280,8 @@ def _start(job: Job, places: Places, beams: Beams, numbers: Array, where: Array)
         starts[i + 1] = starts[i] + _length(texts, numbers[i])
     ids = np.empty(starts[-1], np.int64)
     for i in range(len(numbers)):
-        first = texts.starts[numbers[i]]
-        ids[starts[i] : starts[i + 1]] = texts.ids[first : texts.starts[numbers[i] + 1]]
+        for t in range(_length(texts, numbers[i])):
+            ids[starts[i] + t] = texts.ids[texts.starts[numbers[i]] + t]
     keep(job.network, read(job.network, ids, starts), starts, places, where)
     for i in range(len(numbers)):
         p = where[i]

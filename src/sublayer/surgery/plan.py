@@ -21,6 +21,7 @@ from sublayer.layers.quantized import Int8Embedding, Int8Linear
 from sublayer.layers.residual import PostNorm, PreNorm
 from sublayer.layers.score import ScaledDot
 from sublayer.models.base import EncoderDecoder
+from sublayer.models.hub import network_tensors
 
 
 class _Unknown(Exception):
@@ -53,6 +54,7 @@ class _Planner:
             decoder=self._stack(decoder),
             head=self._linear(network.head),
             max_length=network.max_length,
+            n_tensors=len(network_tensors(network)),
         )
 
     def _words(self, embedding: nn.Module, stack: Stack) -> Words:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from sublayer.data.files import lines, opened, text_lines
 from sublayer.data.result import Result
@@ -26,16 +26,22 @@ PATIENCE = timedelta(days=30)
 """How long a process waits for the others: their shares may take longer than its own by much."""
 
 
+@runtime_checkable
 class Answers(Protocol):
     """What answers: a `tasks.Predictor`, or one that does without PyTorch."""
 
     first: int
     """The number of the first input in what all are part of."""
+    shortened: int
+    """Inputs that were too long and cut, so far."""
 
     def results(
         self, inputs: Sequence[str], n: int = 1, progress: Callable[[int], None] | None = None
     ) -> list[list[Result]]:
         """The `n` best answers to each input, best first; fewer where there are no more."""
+
+    def stream(self, text: str) -> Iterator[str]:
+        """The best answer piece by piece."""
 
 
 @dataclass(frozen=True)

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.util import find_spec
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from sublayer import loops
 from sublayer.config.files import changed, load_recipe
-from sublayer.config.plan import read_plan
+from sublayer.config.plan import PLAN, read_plan
 from sublayer.config.schema import Generation
 from sublayer.data.result import Result
 from sublayer.generation.stopping import Stops
 from sublayer.text.tokenizer import Tokenizers
 
+if TYPE_CHECKING:
+    from sublayer.generation.planned import Planned
+
 ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd")
 """What is there where PyTorch may have another device than the CPU."""
 PLAIN = Generation()
+KNOWN = {"beam", "length_penalty", "patience", "max_length", "batch_tokens", "workers"}
+"""Keys of [generation] that loops know."""
+UNUSED = {"seed", "diversity", "top_k", "top_p", "min_p"}
+"""Keys that say nothing of a search without groups."""
 
 
 @final
@@ -26,7 +33,7 @@ class PlannedPredictor:
     """A trained encoder-decoder that searches as its plan says."""
 
     def __init__(
-        self, network: Any, tokenizers: Tokenizers, generation: Generation, max_source: int
+        self, network: Planned, tokenizers: Tokenizers, generation: Generation, max_source: int
     ) -> None:
         self.network, self.tokenizers, self.generation = network, tokenizers, generation
         self.max_source = max_source
@@ -86,49 +93,62 @@ def load_planned(
     if not _may_be(folder, device):
         return None
     try:
-        recipe, plan = load_recipe(folder / "recipe.toml"), read_plan(folder)
+        recipe = load_recipe(folder / "recipe.toml")
         generation = changed(recipe.generation, changes)
-        if plan is None or recipe.objective.kind != "seq2seq" or not is_plain(generation, n):
+        network = _network(folder, inputs) if is_plain(generation, n) else None
+        if network is None:
             return None
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        from sublayer.generation.planned import Planned
-        from sublayer.generation.weights import PlannedWeights
-        from sublayer.loops.kept import kept_search, made_search, multiplies_bytes
-
-        if not multiplies_bytes():
-            return None
-        search = kept_search()
-        if search is None and inputs < loops.MANY:
-            return None
-        try:
-            tensors = load_file(folder / "model.safetensors")
-        except SafetensorError:
-            return None
-        weights, tokenizers = PlannedWeights(plan, tensors), Tokenizers.load(folder)
+        tokenizers = Tokenizers.load(folder)
     except (ValueError, OSError, ImportError):
         return None
-    network = Planned(weights, search or made_search())
     return PlannedPredictor(network, tokenizers, generation, recipe.data.max_source)
 
 
+def _network(folder: Path, inputs: int) -> Planned | None:
+    """That of a folder, if it has a plan and the search is compiled, or worth to be.
+
+    Raises:
+        ValueError: the weights are damaged, or of widths that loops do not multiply.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    from sublayer.generation.planned import Planned
+    from sublayer.generation.weights import PlannedWeights
+    from sublayer.loops.kept import is_possible, kept_search, made_search
+
+    plan = read_plan(folder)
+    if plan is None or not is_possible():
+        return None
+    search = kept_search()
+    if search is None and inputs < loops.MANY:
+        return None
+    try:
+        tensors = load_file(folder / "model.safetensors")
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+    weights = PlannedWeights(plan, tensors)
+    return Planned(weights, search or made_search())
+
+
+def prepare(folder: Path) -> None:
+    """Compile the search, if it is not, for a run that can answer by it."""
+    if loops.are_here():
+        with suppress(ValueError, OSError, ImportError):
+            _network(folder, loops.MANY)
+
+
 def is_plain(generation: Generation, n: int = 1) -> bool:
-    """Whether loops know all that is asked of a search."""
-    how = generation.model_dump()
-    plain = PLAIN.model_dump()
-    knows = {"beam", "length_penalty", "patience", "max_length", "batch_tokens", "workers", "seed"}
-    unused = {"diversity", "top_k", "top_p", "min_p"}
-    others = plain.keys() - knows - unused
+    """Whether loops know all that is asked of a search for `n` answers."""
+    asked, plain = generation.model_dump(), PLAIN.model_dump()
     fits = n <= generation.beam and (generation.patience or 1) * generation.beam >= n
-    return fits and all(how[key] == plain[key] for key in others)
+    return fits and all(asked[key] == plain[key] for key in plain.keys() - KNOWN - UNUSED)
 
 
 def _may_be(folder: Path, device: str) -> bool:
-    """Whether it is worth looking closer."""
-    if device not in {"auto", "cpu"} or int(os.environ.get("WORLD_SIZE", 1)) > 1:
+    """Whether it is worth to look closer."""
+    if device not in {"auto", "cpu"} or os.environ.get("WORLD_SIZE", "1") != "1":
         return False
     if device == "auto" and any(Path(name).exists() for name in ACCELERATORS):
         return False
-    is_planned = (folder / "plan.json").exists() and (folder / "recipe.toml").exists()
-    return is_planned and find_spec("numba") is not None
+    return (folder / PLAN).exists() and (folder / "recipe.toml").exists() and loops.are_here()

@@ -26,9 +26,10 @@ from sublayer.surgery.quantize import (
 )
 from sublayer.tasks import Task
 from sublayer.training.evaluate import evaluate, examples_of
+from sublayer.training.planned import prepare
 from sublayer.training.run import Run, load_predictor, load_task, open_run
 
-LEFT = {"checkpoints", "store", "model.safetensors", QUANTIZATION}
+LEFT = {"checkpoints", "store", "model.safetensors", QUANTIZATION, PLAN}
 """What of a run is for training alone, or is written anew."""
 ASKED, ROUNDS = 32, 3
 """Inputs that speed is measured on, and how many times."""
@@ -76,6 +77,8 @@ def quantize_run(source: Path, target: Path, weights: Weights) -> None:
         write_quantization(weights, folder)
         if plan := plan_of(network):
             atomic_write(folder / PLAN, plan_text(plan))
+    if plan:
+        prepare(target)
 
 
 def quantize_and_measure(
