@@ -36,7 +36,12 @@ def inlined(loop: Loop) -> Loop:
 
 def compiled_for_c(signature: str) -> Callable[[Loop], Any]:
     """A loop as a function of C, that needs no Python while it goes on."""
-    return numba.cfunc(signature, fastmath=FAST, error_model="numpy")
+
+    def make(loop: Loop) -> Any:
+        plain = inspect.unwrap(loop)
+        return numba.cfunc(signature, fastmath=FAST, error_model="numpy")(plain)
+
+    return make
 
 
 def compiled_for_threads(loop: Loop) -> Loop:
