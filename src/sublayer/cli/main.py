@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from importlib import metadata
 from typing import Annotated
 
 import typer
@@ -31,6 +30,8 @@ for verb in VERBS:
 
 def _show_version(wanted: bool) -> bool:
     if wanted:
+        from importlib import metadata  # it reads half of the library for mail
+
         typer.echo(f"sublayer {metadata.version('sublayer')}")
         raise typer.Exit
     return wanted

@@ -166,7 +166,8 @@ class Generation(Section):
     """Tokens that are read at a time, over the beam."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that answer the lines of a file, each with one thread; 0 is as many as there are
-    threads, where the model is on a CPU. Few lines are answered by one, with all threads."""
+    threads, where the model is on a CPU. Few lines are answered by one, with all threads. Without
+    PyTorch they are threads of one process."""
     fast: bool = True
     """Whether a large model writes by a CPU's faster kernels, in bfloat16 where it multiplies in
     that; else in float32 throughout."""
