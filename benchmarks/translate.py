@@ -6,7 +6,7 @@ RUN is a finished run from text to text with one vocabulary, TEXT a file of one 
 start as a new process, load, tokenize, search and write; seconds and peak memory are those of the
 process and of what it starts, medians of the rounds, in which the peers take turns. Memory that
 several share counts once. CTranslate2 has one thread of one worker, or one of each of two workers;
-ours one process of two threads, or two of one.
+ours one thread or two.
 """
 
 from __future__ import annotations

@@ -101,6 +101,7 @@ def test_neither_pytorch_nor_numba_is_imported(run, tmp_path):
         {"no_repeat_ngram": 2},
         {"no_such_key": 1},
         {"beam": 0},
+        {"max_length": 4097},
     ],
     ids=str,
 )

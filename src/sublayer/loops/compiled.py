@@ -119,7 +119,7 @@ class _Notice(event.Listener):
 
     def on_start(self, event: event.Event) -> None:
         if not self.told and sys.stderr.isatty():
-            print("compiling loops for this processor, once: some 20 seconds", file=sys.stderr)
+            print("compiling loops for this processor, once: some 25 seconds", file=sys.stderr)
         self.told = True
 
     def on_end(self, event: event.Event) -> None:

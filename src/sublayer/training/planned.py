@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd")
 """What is there where PyTorch may have another device than the CPU."""
 PLAIN = Generation()
+LONGEST = 4096
+"""Tokens of an output for which there is room beforehand."""
 KNOWN = {"beam", "length_penalty", "patience", "max_length", "batch_tokens", "workers"}
 """Keys of [generation] that loops know."""
 UNUSED = {"seed", "diversity", "top_k", "top_p", "min_p"}
@@ -142,6 +144,7 @@ def is_plain(generation: Generation, n: int = 1) -> bool:
     """Whether loops know all that is asked of a search for `n` answers."""
     asked, plain = generation.model_dump(), PLAIN.model_dump()
     fits = n <= generation.beam and (generation.patience or 1) * generation.beam >= n
+    fits = fits and (generation.max_length or 0) <= LONGEST
     return fits and all(asked[key] == plain[key] for key in plain.keys() - KNOWN - UNUSED)
 
 
