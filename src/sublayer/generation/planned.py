@@ -73,7 +73,7 @@ class Planned:
         if not sources:
             return []
         job = _Job(self.weights, sources, asked, start, stops)
-        threads = [Thread(target=self.search, args=(job.address, i)) for i in range(job.n_threads)]
+        threads = [Thread(target=self._work, args=(job, i)) for i in range(job.n_threads)]
         told = 0
         try:
             for thread in threads:
@@ -88,6 +88,10 @@ class Planned:
                 if thread.ident is not None:
                     thread.join()
         return job.results()
+
+    def _work(self, job: _Job, thread: int) -> None:
+        """What a thread does; it holds what it reads and writes, even if nobody waits for it."""
+        self.search(job.address, thread)
 
 
 def _tell(progress: Callable[[int], None], done: int) -> int:
