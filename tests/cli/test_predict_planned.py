@@ -10,7 +10,8 @@ import sys
 import pytest
 import tomli_w
 
-from sublayer.config.files import read_toml
+from sublayer.config.files import load_recipe, read_toml
+from sublayer.config.plan import read_plan
 from sublayer.surgery.pack import has_loops
 from sublayer.training import answering, planned
 from sublayer.training.planned import cores, load_planned
@@ -166,6 +167,42 @@ def test_weights_of_another_training_are_searched_with_the_same_plan(run, plain)
     save_file(tensors, plain / "model.safetensors")
     own = load_planned(plain, {}).results(WORDS)
     assert [row[0].text for row in own] == load_predictor(plain)(WORDS)
+
+
+def test_the_same_network_with_another_objective_is_left_to_pytorch(run, tmp_path):
+    assert read_plan(run) is not None
+    shutil.copytree(run, tmp_path / "spans")
+    file = tmp_path / "spans" / "recipe.toml"
+    keys = read_toml(file)
+    keys["objective"] = {"kind": "spans"}
+    keys["data"] = {"kind": "text", "train": keys["data"]["train"], "valid": keys["data"]["valid"]}
+    file.write_text(tomli_w.dumps(keys))
+    assert load_recipe(file).objective.kind == "spans"
+    assert load_planned(tmp_path / "spans", {}) is None
+
+
+def test_so_are_long_sources_and_numbers_that_numpy_has_not(run, plain, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    shutil.copyfile(run / "plan.json", plain / "plan.json")
+    keys = read_toml(plain / "recipe.toml")
+    keys["data"]["max_source"] = 100_000
+    del keys["generation"]["max_length"]
+    (plain / "recipe.toml").write_text(tomli_w.dumps(keys))
+    assert load_planned(plain, {}) is None
+    assert load_planned(plain, {"max_length": 30}) is not None
+    tensors = load_file(plain / "model.safetensors")
+    tensors["encoder.norm.bias"] = tensors["encoder.norm.bias"].bfloat16()
+    save_file(tensors, plain / "model.safetensors")
+    assert load_planned(plain, {"max_length": 30}) is None
+
+
+def test_widths_that_loops_do_not_multiply_get_no_plan(recipe, tmp_path):
+    from sublayer import train
+
+    train(recipe, tmp_path / "whole")
+    quantize_run(tmp_path / "whole", tmp_path / "narrow", "int8")
+    assert not (tmp_path / "narrow" / "plan.json").exists()
 
 
 def test_long_texts_are_cut_and_told_of(run, sublayer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from functools import cache
@@ -24,6 +25,7 @@ from sublayer.text.special import Special
 
 pytestmark = pytest.mark.skipif(not has_loops(), reason="no loops here")
 if has_loops():
+    from sublayer.generation import planned as planned_module
     from sublayer.generation.planned import Asked, Planned
     from sublayer.generation.weights import PlannedWeights, sinusoids
     from sublayer.layers.position import Sinusoidal
@@ -83,7 +85,7 @@ def planned(network):
 
 def asked(**keys):
     given = {"beam": 3, "n_best": 1, "length_penalty": 0.6, "patience": None, "max_length": 12}
-    return Asked(**{**given, "at_once": 2048, "threads": 1, **keys})
+    return Asked(**{**given, "batch_tokens": 2048, "threads": 1, **keys})
 
 
 def by_packed(network, sources, how):
@@ -143,7 +145,7 @@ HOW = st.fixed_dictionaries(
         "patience": st.sampled_from([None, 1.0, 1.5]),
         "length_penalty": st.sampled_from([0.0, 0.6, 1.3]),
         "max_length": st.integers(1, 14),
-        "at_once": st.integers(1, 60),
+        "batch_tokens": st.integers(1, 60),
         "threads": st.integers(1, 3),
     }
 )
@@ -180,8 +182,8 @@ def test_no_answer_depends_on_others_or_on_threads(network):
     sources = [[*rng.integers(3, 90, rng.integers(0, 30)).tolist(), 2] for _ in range(60)]
     model, how = planned(network), asked(beam=4, n_best=2, max_length=25)
     alone = [model.answers([ids], how, 1, STOPS)[0] for ids in sources]
-    for threads, at_once in ((1, 2048), (1, 1), (2, 300), (3, 90), (70, 40)):
-        how = how._replace(threads=threads, at_once=at_once)
+    for threads, tokens in ((1, 2048), (1, 1), (2, 300), (3, 90), (70, 40)):
+        how = how._replace(threads=threads, batch_tokens=tokens)
         assert model.answers(sources, how, 1, STOPS) == alone
 
 
@@ -226,6 +228,76 @@ def test_progress_is_told_of_and_an_interruption_ends_all_threads(network):
         model.answers([[5, 9, 7, 2]] * 20_000, how, 1, STOPS, interrupt)  # would take minutes
     assert threading.active_count() == before
     assert time.monotonic() - start < 60
+
+
+def test_interrupted_again_while_threads_end_nothing_they_use_is_freed(network, monkeypatch):
+    model, returned, freed = planned(network), [], []
+    search = model.search
+
+    def interrupt(*given):
+        raise KeyboardInterrupt
+
+    def noted(address, thread):
+        search(address, thread)
+        returned.append(thread)
+
+    class Watched(planned_module._Job):
+        def __del__(self):
+            freed.append(len(returned))
+
+    monkeypatch.setattr(planned_module, "_Job", Watched)
+    how = asked(beam=8, max_length=200)
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "search", noted)
+        patch.setattr(threading.Thread, "join", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            model.answers([[5, 9, 7, 2]] * 2000, how, 1, STOPS)
+        gc.collect()
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    assert freed == [1]
+
+
+def test_it_goes_on_with_as_many_threads_as_can_be_started(network, monkeypatch):
+    begin, started = threading.Thread.start, []
+
+    def start(thread):
+        if len(started) == limit:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    limit, how = 1, asked(threads=3)
+    found = planned(network).answers(SOURCES * 20, how, 1, STOPS)
+    assert [row[0].ids for row in found] != []
+    assert len(found) == 100
+    limit, started = 0, []
+    with pytest.raises(MemoryError, match="no more threads"):
+        planned(network).answers(SOURCES, how, 1, STOPS)
+
+
+def test_a_thread_that_gives_up_ends_all(network):
+    calls = []
+
+    def search(address, thread):
+        calls.append(thread)
+
+    with pytest.raises(MemoryError, match="batch_tokens"):
+        Planned(planned(network).weights, search).answers(SOURCES, asked(threads=2), 1, STOPS)
+    assert sorted(calls) == [0, 1]
+
+
+def test_an_empty_line_makes_no_room_for_as_many_as_it(network):
+    """Places are as many as can be written together."""
+    sources = [[5, 9, 7, 4, 4, 4, 4, 4, 4, 2]] * 100
+    weights = planned(network).weights
+    for more, places in (([], 20), ([[2]], 20), ([[2]] * 10, 29), ([[2]] * 300, 200)):
+        job = planned_module._Job(
+            weights, sources + more, asked(beam=1, batch_tokens=200), 1, STOPS
+        )
+        assert job.told["n_places"] == places
 
 
 def test_sinusoids_are_those_of_the_layer():

@@ -89,3 +89,18 @@ def test_who_told_numba_of_another_processor_goes_without(monkeypatch):
     assert kept.is_possible()
     monkeypatch.setattr(kept.binding, "get_host_cpu_features", lambda: {"avx512vnni": False})
     assert not kept.is_possible()
+
+
+def test_switches_of_numba_have_code_of_their_own(file, monkeypatch):
+    monkeypatch.setenv("NUMBA_BOUNDSCHECK", "1")
+    assert kept._files(kept._numba()) != [file]
+
+
+def test_without_sources_or_a_home_it_is_kept_where_it_can_be(monkeypatch, tmp_path):
+    for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(kept.os.path, "expanduser", str)
+    assert [file.parent.name for file in kept._files(kept._numba())] == ["__pycache__"]
+    monkeypatch.setattr(kept, "__file__", str(tmp_path / "kept.pyc"))
+    assert kept._files(kept._numba()) == []
+    assert kept.kept_search() is None

@@ -34,8 +34,8 @@ class Asked(NamedTuple):
     """Of so many times the beam; None: until nothing that grows can be better."""
     max_length: int | None
     """Tokens with the end; None: 50 more than the source has with its own."""
-    at_once: int
-    """Tokens of sources that a thread reads together."""
+    batch_tokens: int
+    """Tokens of sources that a thread reads together, over the beam."""
     threads: int
 
 
@@ -74,14 +74,15 @@ class Planned:
             return []
         job = _Job(self.weights, sources, asked, start, stops)
         threads = [Thread(target=self._work, args=(job, i)) for i in range(job.n_threads)]
-        told = 0
+        done = 0
         try:
-            for thread in threads:
-                thread.start()
+            started = _start(threads)
             while alive := [thread for thread in threads if thread.is_alive()]:
                 alive[0].join(LOOK)
-                told += _tell(progress, int(job.done.sum()) - told)
-            _tell(progress, int(job.done.sum()) - told)
+                done += _report(progress, int(job.done.sum()) - done)
+                if len(alive) < started and job.has_more():
+                    job.stop[0] = 1  # a thread has given up: else all are at it
+            _report(progress, int(job.done.sum()) - done)
         finally:
             job.stop[0] = 1
             for thread in threads:
@@ -94,7 +95,23 @@ class Planned:
         self.search(job.address, thread)
 
 
-def _tell(progress: Callable[[int], None], done: int) -> int:
+def _start(threads: Sequence[Thread]) -> int:
+    """As many as the system allows, but one at least.
+
+    Raises:
+        MemoryError: it allows none.
+    """
+    for i, thread in enumerate(threads):
+        try:
+            thread.start()
+        except RuntimeError:
+            if i == 0:
+                raise MemoryError("the system starts no more threads") from None
+            return i
+    return len(threads)
+
+
+def _report(progress: Callable[[int], None], done: int) -> int:
     if done:
         progress(done)
     return done
@@ -127,11 +144,13 @@ class _Job:
         self._held.append(positions)
         self.n_threads = min(asked.threads, n)
         share = -(-len(ids) // self.n_threads)
-        at_once = min(asked.at_once // asked.beam, share)
+        at_once = min(asked.batch_tokens // asked.beam, share)
         starts = np.concatenate([[0], np.cumsum(lengths)])
         self._tell("texts", ids=ids, n_ids=len(ids), starts=starts)
         self._tell("texts", limits=limits, n=n, at_once=at_once)
-        self.told["n_places"] = min(n, max(1, at_once // int(lengths.min())))
+        # so many of the shortest are as many tokens as may be alive
+        n_places = int(np.searchsorted(np.cumsum(lengths[::-1]), at_once, "right"))
+        self.told["n_places"] = max(1, n_places)
         never = np.array(stops.never, np.int64)
         penalty = ((5 + np.arange(longest + 1)) / 6) ** asked.length_penalty
         enough = np.inf if asked.patience is None else asked.patience * asked.beam
@@ -144,9 +163,9 @@ class _Job:
         self.best = np.zeros((n, n_best), HYPOTHESES)
         self.best["score"] = -np.inf
         n_found, self.done = np.zeros(n, np.int64), np.zeros(self.n_threads, np.int64)
-        following, self.stop, self.broken = (np.zeros(1, np.int64) for _ in range(3))
+        self.next, self.stop, self.broken = (np.zeros(1, np.int64) for _ in range(3))
         self._tell("found", ids=self.ids, best=self.best, n_found=n_found, n_best=n_best)
-        self._tell("shared", next=following, stop=self.stop, broken=self.broken)
+        self._tell("shared", next=self.next, stop=self.stop, broken=self.broken)
         self._tell("shared", done=self.done, n_threads=self.n_threads)
 
     def _tell(self, part: str, **values: Any) -> None:
@@ -156,6 +175,10 @@ class _Job:
                 self._held.append(value)
                 value = value.ctypes.data
             self.told[part][name] = value
+
+    def has_more(self) -> bool:
+        """Whether there are texts that no thread has taken yet."""
+        return int(self.next[0]) < len(self.order)
 
     def results(self) -> list[list[Answer]]:
         """Of each source, in their order.

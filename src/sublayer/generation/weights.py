@@ -58,7 +58,8 @@ class PlannedWeights:
         told["m"], told["memory"] = self.width, self._address(np.array(memory, LAYERS))
         told["n_memory"] = len(memory)
         told["source"], told["target"] = self._words(plan.source), self._words(plan.target)
-        told["encoder"], told["decoder"] = self._stack(plan.encoder), self._stack(plan.decoder)
+        told["encoder"] = self._stack(plan.encoder, sees_memory=False)
+        told["decoder"] = self._stack(plan.decoder, sees_memory=True)
         tiles, columns = self._address(head.tiles), self._address(head.columns)
         told["head"] = (tiles, *head.tiles.shape[:2], columns, shape.outputs)
         self.n_source, self.n_target = int(told["source"]["n_tokens"]), shape.outputs
@@ -143,11 +144,11 @@ class PlannedWeights:
         self._check(all(part.shape == (self.width,) for part in both), norm.name)
         return np.stack(both).astype(np.float32)
 
-    def _stack(self, stack: Stack) -> tuple[Any, ...]:
+    def _stack(self, stack: Stack, *, sees_memory: bool) -> tuple[Any, ...]:
         lines = [self._line(sublayer) for sublayer in stack.sublayers]
         own = {self._heads(s) for s in stack.sublayers if s.n_heads and not s.memory}
         others = {self._heads(s) for s in stack.sublayers if s.memory}
-        self._check(len(own) == 1 and len(others) <= 1, stack.sublayers[0].first[0])
+        self._check(len(own) == 1 and len(others) == sees_memory, stack.sublayers[0].last)
         norm = np.zeros((2, self.width), np.float32) if not stack.norm else self._norm(stack.norm)
         eps = stack.norm.eps if stack.norm else 0.0
         table = np.array(lines, LAYERS)
@@ -155,6 +156,7 @@ class PlannedWeights:
 
     def _heads(self, sublayer: Sublayer) -> tuple[int, int]:
         """Heads of keys, and the width of one."""
+        self._check(sublayer.n_heads > 0 and sublayer.n_groups > 0, sublayer.last)
         inputs = self._numbers(sublayer.last)[0].shape[1]
         return sublayer.n_groups, inputs // sublayer.n_heads
 
@@ -183,10 +185,20 @@ class PlannedWeights:
         g, d = self._heads(sublayer)
         self._check(shape == (2 * g * d, self.width), sublayer.memory[0])
         self._check(shape.outputs % WIDTH == 0, sublayer.memory[0])
+        # the norm and the second product are never asked for
         norm = np.zeros((2, self.width), np.float32)
         layer = Layer(norm, np.float32(0), True, *both, both.tiles, both.columns, NO_ACT)
         self._held.append(layer)
         return line_of(layer, sublayer.n_heads, g, is_cross=True)
+
+
+def can_be_followed(plan: Plan, tensors: Mapping[str, Array]) -> bool:
+    """Whether loops multiply by what the plan names."""
+    try:
+        PlannedWeights(plan, tensors)
+    except ValueError:
+        return False
+    return True
 
 
 def sinusoids(n: int, width: int, *, halves: bool) -> Array:

@@ -26,6 +26,8 @@ Search = Callable[[int, int], None]
 _CALLABLE = CFUNCTYPE(None, c_ssize_t, c_ssize_t)
 _HELPERS = {"_helperlib": "numba_", "core/runtime/_nrt_python": "NRT_"}
 """What numba's machine code calls, in files of its own, and what names begin with there."""
+PLACE = "NUMBA_CACHE_DIR"
+"""Says where it is kept."""
 _TOLD = {"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_ENABLE_AVX", "NUMBA_DISABLE_JIT"}
 _engines: list[Any] = []
 """Whose memory the machine code is in."""
@@ -85,16 +87,19 @@ def _files(numba: Path) -> list[Path]:
     """Where it may be kept: where numba keeps what it compiles, or in the user's folder."""
     here = Path(__file__).parent
     parts = [file.read_bytes() for file in sorted(here.glob("*.py"))]
+    if not parts:
+        return []  # nobody knows what they are of
     for version in (numba / "_version.py", Path(binding.__file__).parents[1] / "_version.py"):
         parts.append(version.read_bytes())
     cpu = f"{binding.get_host_cpu_name()} {binding.get_host_cpu_features().flatten()}"
-    parts.append(f"{cpu} {sys.version}".encode())
+    told = sorted((k, v) for k, v in os.environ.items() if k.startswith("NUMBA_") and k != PLACE)
+    parts.append(f"{cpu} {sys.version} {told}".encode())
     name = f"search-{sha256(b''.join(parts)).hexdigest()[:16]}.o"
-    given, home = os.environ.get("NUMBA_CACHE_DIR"), os.environ.get("XDG_CACHE_HOME")
-    user = Path(home) if home else Path.home() / ".cache"
-    return (
-        [Path(given) / name] if given else [here / "__pycache__" / name, user / "sublayer" / name]
-    )
+    if PLACE in os.environ:
+        return [Path(os.environ[PLACE]) / name]
+    user = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folders = [here / "__pycache__", Path(user) / "sublayer"]
+    return [folder / name for folder in folders if folder.is_absolute()]  # some have no home
 
 
 def _linked(name: str, code: bytes, numba: Path) -> Search:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 from sublayer import loops
 from sublayer.config.files import changed, load_recipe
 from sublayer.config.plan import PLAN, read_plan
-from sublayer.config.schema import Generation
+from sublayer.config.schema import Generation, Recipe
 from sublayer.data.result import Result
 from sublayer.generation.stopping import Stops
 from sublayer.text.tokenizer import Tokenizers
@@ -19,9 +19,11 @@ from sublayer.text.tokenizer import Tokenizers
 if TYPE_CHECKING:
     from sublayer.generation.planned import Planned
 
-ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd")
+ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 """What is there where PyTorch may have another device than the CPU."""
 PLAIN = Generation()
+KIND = "seq2seq"
+"""What plans are for: other objectives of the same networks answer otherwise."""
 LONGEST = 4096
 """Tokens of an output for which there is room beforehand."""
 KNOWN = {"beam", "length_penalty", "patience", "max_length", "batch_tokens", "workers"}
@@ -97,7 +99,7 @@ def load_planned(
     try:
         recipe = load_recipe(folder / "recipe.toml")
         generation = changed(recipe.generation, changes)
-        network = _network(folder, inputs) if is_plain(generation, n) else None
+        network = _network(folder, inputs) if is_plain(recipe, generation, n) else None
         if network is None:
             return None
         tokenizers = Tokenizers.load(folder)
@@ -127,7 +129,7 @@ def _network(folder: Path, inputs: int) -> Planned | None:
         return None
     try:
         tensors = load_file(folder / "model.safetensors")
-    except SafetensorError as error:
+    except (SafetensorError, TypeError) as error:  # NumPy has no bfloat16
         raise ValueError(str(error)) from error
     weights = PlannedWeights(plan, tensors)
     return Planned(weights, search or made_search())
@@ -140,11 +142,13 @@ def prepare(folder: Path) -> None:
             _network(folder, loops.MANY)
 
 
-def is_plain(generation: Generation, n: int = 1) -> bool:
+def is_plain(recipe: Recipe, generation: Generation, n: int = 1) -> bool:
     """Whether loops know all that is asked of a search for `n` answers."""
+    longest = generation.max_length or recipe.data.max_source + 51
+    if recipe.objective.kind != KIND or longest > LONGEST:
+        return False
     asked, plain = generation.model_dump(), PLAIN.model_dump()
     fits = n <= generation.beam and (generation.patience or 1) * generation.beam >= n
-    fits = fits and (generation.max_length or 0) <= LONGEST
     return fits and all(asked[key] == plain[key] for key in plain.keys() - KNOWN - UNUSED)
 
 

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from sublayer.config.files import atomic_folder, atomic_write, check_new
-from sublayer.config.plan import PLAN, plan_text
+from sublayer.config.plan import PLAN, Plan, plan_text
 from sublayer.data.example import Example
 from sublayer.data.source import Split
+from sublayer.generation.weights import can_be_followed
 from sublayer.metrics import Score
 from sublayer.models.hub import QUANTIZATION, load_network, network_tensors, write_tensors
 from sublayer.surgery.plan import plan_of
@@ -26,7 +29,7 @@ from sublayer.surgery.quantize import (
 )
 from sublayer.tasks import Task
 from sublayer.training.evaluate import evaluate, examples_of
-from sublayer.training.planned import prepare
+from sublayer.training.planned import KIND, prepare
 from sublayer.training.run import Run, load_predictor, load_task, open_run
 
 LEFT = {"checkpoints", "store", "model.safetensors", QUANTIZATION, PLAN}
@@ -75,10 +78,19 @@ def quantize_run(source: Path, target: Path, weights: Weights) -> None:
                 shutil.copyfile(file, folder / file.name)
         write_tensors(network_tensors(network), folder / run.weights.name)
         write_quantization(weights, folder)
-        if plan := plan_of(network):
+        if plan := _plan(network, source):
             atomic_write(folder / PLAN, plan_text(plan))
     if plan:
         prepare(target)
+
+
+def _plan(network: nn.Module, source: Path) -> Plan | None:
+    """Of a run, if `predict` can go by it."""
+    plan = plan_of(network) if open_run(source)[1].objective.kind == KIND else None
+    if plan is None:
+        return None
+    arrays = {name: tensor.numpy() for name, tensor in network_tensors(network).items()}
+    return plan if can_be_followed(plan, arrays) else None
 
 
 def quantize_and_measure(
