@@ -9,6 +9,7 @@ from typing import final
 
 from torch import Tensor
 
+from sublayer.generation.lengths import length_penalty, limit_of
 from sublayer.generation.logits import NO_RULES, Rules
 from sublayer.generation.stopping import check_stop
 
@@ -33,11 +34,6 @@ class Hypothesis:
 Searching = Generator[Tensor, Tensor, list[list[Hypothesis]]]
 """A search at work: it gives the tokens just written, `r`, is sent the logits `r v` of those after
 them, and returns the hypotheses of each text."""
-
-
-def length_penalty(tokens: int, alpha: float) -> float:
-    """((5 + |Y|) / 6)^alpha (Wu et al. 2016, eq. 14), where |Y| counts the end."""
-    return ((5 + tokens) / 6) ** alpha
 
 
 @dataclass(frozen=True)
@@ -150,4 +146,4 @@ class SearchOptions:
 
     def limit(self, source_tokens: int) -> int:
         """Tokens an output may have, the end included."""
-        return self.max_length if self.max_length is not None else source_tokens + 50
+        return limit_of(self.max_length, source_tokens)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 
+from sublayer.generation.lengths import length_penalty, limit_of
 from sublayer.generation.numbers import check_numbers
 from sublayer.generation.stopping import Stops
 from sublayer.generation.weights import PlannedWeights
@@ -137,8 +138,8 @@ class _Job:
         ids = np.concatenate([np.array(sources[i], np.int64) for i in self.order])
         _check_ids(ids, weights.n_source)
         _check_ids(np.array([start, end]), weights.n_target)
-        limits = np.full(n, asked.max_length) if asked.max_length else lengths + 50
-        limits = np.minimum(limits, weights.plan.max_length or limits.max()).astype(np.int64)
+        limits = np.array([limit_of(asked.max_length, k) for k in lengths.tolist()], np.int64)
+        limits = np.minimum(limits, weights.plan.max_length or limits.max())
         longest = int(limits.max())
         self.told["network"], positions = weights.told(int(lengths.max()), longest)
         self._held.append(positions)
@@ -152,7 +153,8 @@ class _Job:
         n_places = int(np.searchsorted(np.cumsum(lengths[::-1]), at_once, "right"))
         self.told["n_places"] = max(1, n_places)
         never = np.array(stops.never, np.int64)
-        penalty = ((5 + np.arange(longest + 1)) / 6) ** asked.length_penalty
+        alpha = asked.length_penalty
+        penalty = np.array([length_penalty(k, alpha) for k in range(longest + 1)])
         enough = np.inf if asked.patience is None else asked.patience * asked.beam
         self._tell("options", width=asked.beam, enough=enough, start=start, end=end)
         self._tell("options", never=never, n_never=len(never), penalty=penalty, longest=longest)

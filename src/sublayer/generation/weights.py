@@ -10,11 +10,10 @@ import numpy as np
 
 from sublayer.config.plan import ActName, Norm, Plan, Stack, Sublayer, Words
 from sublayer.loops.tables import (
-    GELU_TANH,
+    ACTS,
     LAYERS,
     NETWORK,
     NO_ACT,
-    SILU,
     WIDTH,
     Array,
     Layer,
@@ -22,9 +21,6 @@ from sublayer.loops.tables import (
     line_of,
     tiled,
 )
-
-ACTS: dict[ActName, int] = {"none": NO_ACT, "relu": NO_ACT, "silu": SILU, "gelu_tanh": GELU_TANH}
-"""A ReLU is a part of the first product."""
 
 
 class Shape(NamedTuple):

@@ -28,7 +28,7 @@ _HELPERS = {"_helperlib": "numba_", "core/runtime/_nrt_python": "NRT_"}
 """What numba's machine code calls, in files of its own, and what names begin with there."""
 PLACE = "NUMBA_CACHE_DIR"
 """Says where it is kept."""
-_TOLD = {"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_ENABLE_AVX", "NUMBA_DISABLE_JIT"}
+_OTHERS = {"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_ENABLE_AVX", "NUMBA_DISABLE_JIT"}
 _engines: list[Any] = []
 """Whose memory the machine code is in."""
 
@@ -38,7 +38,7 @@ def is_possible() -> bool:
 
     Who told numba of another processor than this one is left alone.
     """
-    if not sys.platform.startswith("linux") or any(name in os.environ for name in _TOLD):
+    if not sys.platform.startswith("linux") or any(name in os.environ for name in _OTHERS):
         return False
     return bool(binding.get_host_cpu_features().get("avx512vnni"))
 

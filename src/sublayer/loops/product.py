@@ -100,7 +100,8 @@ def multiply_share(
 
 
 @compiled
-def _alone(x: Array, by: Product, numbers: Array, rounding: Array, out: Array) -> None:
+def multiply_alone(x: Array, by: Product, numbers: Array, rounding: Array, out: Array) -> None:
+    """All rows by one thread; `numbers` and `rounding` are room for them in eight bits."""
     round_rows(x, 0, len(x), numbers, rounding)
     multiply_share(0, 1, numbers, rounding, by, out)
 
@@ -128,7 +129,7 @@ def product(x: Array, by: Product, n: int) -> Array:
     out = np.empty((n_rows, n), np.float32)
     parts = n_threads()
     if parts == 1 or by.tiles.size < FEWEST:
-        _alone(x, by, numbers, rounding, out)
+        multiply_alone(x, by, numbers, rounding, out)
     else:
         _together(parts, x, by, numbers, rounding, out)
     return out

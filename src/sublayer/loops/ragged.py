@@ -13,7 +13,7 @@ import numpy as np
 from sublayer.loops.attend import BLOCK, Seen, attend_share, put_share
 from sublayer.loops.compiled import compiled
 from sublayer.loops.numbers import bfloat16
-from sublayer.loops.product import multiply_share, round_rows
+from sublayer.loops.product import multiply_alone
 from sublayer.loops.sublayer import activate, add, layer_of, normalize
 from sublayer.loops.tables import WIDTH, Array, Product
 
@@ -101,8 +101,7 @@ def _multiply(x: Array, by: Product, n: int) -> Array:
     """x W^T + b of rows `r in` -> `r n`."""
     numbers = np.empty((len(x), by.tiles.shape[1] * 4), np.uint8)
     rounding, out = np.empty((len(x), 2), np.float32), np.empty((len(x), n), np.float32)
-    round_rows(x, 0, len(x), numbers, rounding)
-    multiply_share(0, 1, numbers, rounding, by, out)
+    multiply_alone(x, by, numbers, rounding, out)
     return out
 
 

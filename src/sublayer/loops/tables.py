@@ -17,6 +17,8 @@ LONGEST = 1 << 16
 """Weights of a column whose sum fits."""
 NO_ACT, SILU, GELU_TANH = range(3)
 """What is between two products that is no part of the first; GELU by its tanh."""
+ACTS = {"none": NO_ACT, "relu": NO_ACT, "silu": SILU, "gelu_tanh": GELU_TANH}
+"""By the names of plans: a ReLU is a part of the first product."""
 LAYERS = np.dtype(
     [
         ("norm", np.intp),

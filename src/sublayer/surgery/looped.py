@@ -6,14 +6,12 @@ Their inputs get a scale for each row, so that what is written does not depend o
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 from itertools import groupby
 from typing import Any, Literal, NamedTuple, final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sublayer.layers.block import Block
 from sublayer.layers.direct import (
@@ -32,17 +30,17 @@ from sublayer.loops.attend import Seen, listed
 from sublayer.loops.product import FEWEST, product
 from sublayer.loops.sublayer import sublayers
 from sublayer.loops.tables import (
-    GELU_TANH,
+    ACTS,
     LAYERS,
     NO_ACT,
     PASTS,
-    SILU,
     Array,
     Layer,
     Product,
     line_of,
     tiled,
 )
+from sublayer.surgery.plan import act_of
 
 FEW = 64
 """Tokens of a row up to which a loop over their keys is about as fast as products."""
@@ -276,14 +274,10 @@ def _known(direct: nn.Module) -> Known | None:
 
 def _act_of(inner: DirectFeedForward) -> int | None:
     """What loops call it; None if they do not know it."""
-    act = inner.act
-    if act is None:  # or a part of the first product
+    if inner.act is None:  # or a part of the first product
         return NO_ACT
-    if act is F.silu:
-        return SILU
-    if isinstance(act, partial) and act.func is F.gelu:
-        return GELU_TANH if act.keywords == {"approximate": "tanh"} else None
-    return None
+    name = act_of(inner.act)
+    return None if name is None or name == "relu" else ACTS[name]
 
 
 def _heads(inner: DirectSelfAttention | DirectCrossAttention) -> tuple[int, int]:

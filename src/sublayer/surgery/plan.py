@@ -85,7 +85,9 @@ class _Planner:
         norm, is_post = self._norm(residual.norm), isinstance(residual, PostNorm)
         if isinstance(layer, FeedForward):
             up, down = self._linear(layer.up), self._linear(layer.down)
-            act = _act(layer.act)
+            act = act_of(layer.act)
+            if act is None:
+                raise _Unknown
             return Sublayer(norm=norm, is_post=is_post, first=[up], last=down, act=act)
         layer = _known(layer, SelfAttention, CrossAttention)
         _known(_known(layer.attend, Dense).score, ScaledDot)
@@ -114,11 +116,9 @@ def _known(part: object, *kinds: type) -> Any:
     return part
 
 
-def _act(act: Activation) -> ActName:
-    if act is F.relu:
-        return "relu"
-    if act is F.silu:
-        return "silu"
+def act_of(act: Activation) -> ActName | None:
+    """What plans call it; None if loops do not know it."""
     if isinstance(act, partial) and act.func is F.gelu and act.keywords == {"approximate": "tanh"}:
         return "gelu_tanh"
-    raise _Unknown
+    names: dict[Activation, ActName] = {F.relu: "relu", F.silu: "silu"}
+    return None if isinstance(act, partial) else names.get(act)

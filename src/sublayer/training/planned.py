@@ -13,6 +13,7 @@ from sublayer.config.files import changed, load_recipe
 from sublayer.config.plan import PLAN, read_plan
 from sublayer.config.schema import Generation, Recipe
 from sublayer.data.result import Result
+from sublayer.generation.lengths import limit_of
 from sublayer.generation.stopping import Stops
 from sublayer.text.tokenizer import Tokenizers
 
@@ -144,7 +145,7 @@ def prepare(folder: Path) -> None:
 
 def is_plain(recipe: Recipe, generation: Generation, n: int = 1) -> bool:
     """Whether loops know all that is asked of a search for `n` answers."""
-    longest = generation.max_length or recipe.data.max_source + 51
+    longest = limit_of(generation.max_length, recipe.data.max_source + 1)
     if recipe.objective.kind != KIND or longest > LONGEST:
         return False
     asked, plain = generation.model_dump(), PLAIN.model_dump()
